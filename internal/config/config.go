@@ -1,0 +1,229 @@
+// Package config is the one documented structure that says how a chancery
+// behaves, and the strict reader of it: TOML file, then environment, then
+// command line, each later one winning.
+//
+// The comments of the fields below are the manual: this file is embedded in
+// the binary and Effective prints each comment above its value. So they speak
+// to the administrator, in the words of the file.
+//
+// The room knows no other room. It judges form (an address, a duration, a known
+// word) and contradictions; whether a directory can be written or a database
+// answers is for those who open them.
+package config
+
+import (
+	_ "embed" // the manual is this file
+	"net/netip"
+	"time"
+)
+
+//go:embed config.go
+var manual string
+
+// Config is the whole configuration. Load gives one that is valid and has every
+// default filled in; nobody changes it afterwards.
+type Config struct {
+	// Directory for everything that must survive: database, keys, sockets.
+	// Default: $STATE_DIRECTORY when systemd sets it, else ./chancery-data.
+	// A relative path in the file is relative to the file.
+	Data string `toml:"data"`
+	// Directory with certificate profiles, one TOML file each, beside the ones
+	// that are built in. "" = the directory "profiles" inside data.
+	Profiles string `toml:"profiles" live:"yes"`
+
+	// Where to listen.
+	Listen Listen `toml:"listen"`
+	// What the world calls this server. Certificates and clients carry these
+	// for life: choose names that you can keep.
+	URL URL `toml:"url"`
+	// Where records are kept.
+	Database Database `toml:"database"`
+	// How private keys are protected.
+	Keys Keys `toml:"keys"`
+	// The root and issuer that the first start makes. Without effect later.
+	Hierarchy Hierarchy `toml:"hierarchy"`
+	// The ACME server (RFC 8555).
+	ACME ACME `toml:"acme"`
+	// How names are validated: the way out to the clients' hosts.
+	Validation Validation `toml:"validation"`
+	// What is published about certificates: CRL and OCSP.
+	Status Status `toml:"status"`
+	// Rate limits, as "300/3h": so many in so long. "0" = none.
+	Limits Limits `toml:"limits"`
+	// What is told to the log.
+	Log Log `toml:"log"`
+
+	origins map[string]origin // who set each key; a key not in it has its default
+}
+
+// Listen has the addresses of the listeners, as "HOST:PORT".
+type Listen struct {
+	// HTTPS for clients. ":8443" = all interfaces.
+	Public string `toml:"public"`
+	// Plain HTTP for CRL, OCSP and issuer certificates, and nothing else.
+	// "" = the public port answers plain HTTP for these paths (one port can
+	// tell TLS from HTTP by its first byte).
+	Status string `toml:"status"`
+	// Prometheus metrics, health and profiling: only for your own eyes, so on
+	// loopback, as "127.0.0.1:9443". "" = none.
+	Metrics string `toml:"metrics"`
+}
+
+// URL has the names under which the listeners are reached from outside.
+type URL struct {
+	// Of the HTTPS server, as "https://ca.corp.example". Default on loopback:
+	// https://localhost:PORT. Required as soon as any listener is off loopback.
+	Base string `toml:"base"`
+	// Of the status pages that certificates point to; must be http://, as who
+	// checks a certificate cannot yet trust one. Default on loopback:
+	// http://localhost:PORT. Required as soon as any listener is off loopback.
+	Status string `toml:"status"`
+}
+
+// Database says which engine keeps the records.
+type Database struct {
+	// "" = SQLite in the data directory, for one server. Or PostgreSQL, for one
+	// or more: "postgres://USER@HOST:5432/NAME?sslmode=verify-full".
+	URL string `toml:"url"`
+	// The password that goes with url, by reference: "file:PATH" or
+	// "credential:NAME" (systemd's LoadCredential).
+	Password Reference `toml:"password"`
+	// Most connections that this process opens to PostgreSQL.
+	MaxConnections int `toml:"max_connections"`
+}
+
+// Keys says what unlocks the encrypted key files.
+type Keys struct {
+	// "file:PATH" or "credential:NAME" with an unlock key, or
+	// "passphrase-file:PATH" with a passphrase. "" = a file that the first
+	// start makes in the data directory: who copies the directory has the keys.
+	Unlock Reference `toml:"unlock"`
+}
+
+// Hierarchy says what the first start makes.
+type Hierarchy struct {
+	// Organisation in the subject of root and issuer.
+	Organization string `toml:"organization"`
+	// ecdsa-p256, ecdsa-p384, ecdsa-p521, ed25519, rsa-2048, rsa-3072 or rsa-4096.
+	RootKey string `toml:"root_key"`
+	// The same choice for the issuer.
+	IssuerKey string `toml:"issuer_key"`
+	// How long the root is valid.
+	RootLife Duration `toml:"root_life"`
+	// How long the issuer is valid; not longer than the root.
+	IssuerLife Duration `toml:"issuer_life"`
+	// Domains below which this CA may issue, as ["corp.example"]: they become
+	// permitted name constraints. [] = every name; a root that a whole
+	// organisation trusts without constraints is a loaded gun.
+	Domains []string `toml:"domains"`
+	// Into how many parts the issuer's CRL is split. Fixed with the issuer.
+	CRLShards int `toml:"crl_shards"`
+}
+
+// ACME is what the ACME server offers.
+type ACME struct {
+	// URL of the terms of service that new accounts must agree to. "" = none.
+	Terms string `toml:"terms" live:"yes"`
+	// URL of a page about this CA. "" = none.
+	Website string `toml:"website" live:"yes"`
+	// Names by which CAA records allow this CA to issue (RFC 8659).
+	CAAIdentities []string `toml:"caa_identities" live:"yes"`
+	// New accounts need an external account binding: "chancery eab" makes one.
+	RequireEAB bool `toml:"require_eab" live:"yes"`
+	// Names of the profiles offered to clients; the first is the default.
+	Profiles []string `toml:"profiles" live:"yes"`
+	// How long an order waits for its client.
+	OrderLife Duration `toml:"order_life" live:"yes"`
+	// How long a successful validation may be used again.
+	AuthorizationLife Duration `toml:"authorization_life" live:"yes"`
+	// Most names in one order.
+	MaxNames int `toml:"max_names" live:"yes"`
+	// Port that http-01 connects to. Other than 80 only in a laboratory.
+	HTTP01Port int `toml:"http01_port" live:"yes"`
+	// Port that tls-alpn-01 connects to. Other than 443 only in a laboratory.
+	TLSALPN01Port int `toml:"tlsalpn01_port" live:"yes"`
+	// Challenges offered: http-01, dns-01, tls-alpn-01.
+	Challenges []string `toml:"challenges" live:"yes"`
+	// Offer renewal information (RFC 9773).
+	ARI bool `toml:"ari" live:"yes"`
+}
+
+// Validation is how the validators go out.
+type Validation struct {
+	// DNS servers, as ["10.0.0.53"] or ["10.0.0.53:5353"]. [] = the system's.
+	Resolvers []string `toml:"resolvers" live:"yes"`
+	// Networks that validators may reach although they are refused by default,
+	// as ["127.0.0.0/8"]. Loopback and link-local are refused unless every
+	// listener is on loopback; private networks are always allowed.
+	Allow []netip.Prefix `toml:"allow" live:"yes"`
+	// Networks that validators must not reach; wins over allow.
+	Deny []netip.Prefix `toml:"deny" live:"yes"`
+	// How long one validation may take.
+	Timeout Duration `toml:"timeout" live:"yes"`
+	// How many validations run at a time.
+	Workers int `toml:"workers"`
+}
+
+// Status is how long what is published about certificates holds.
+type Status struct {
+	// From a CRL's thisUpdate to its nextUpdate.
+	CRLLife Duration `toml:"crl_life" live:"yes"`
+	// From an OCSP response's thisUpdate to its nextUpdate.
+	OCSPLife Duration `toml:"ocsp_life" live:"yes"`
+	// How often a new CRL is made although nothing was revoked; at most half of
+	// crl_life, so that one failure is not yet an outage.
+	CRLRefresh Duration `toml:"crl_refresh" live:"yes"`
+}
+
+// Limits are rates beyond which clients are asked to come back later.
+type Limits struct {
+	// New accounts from one address (an IPv6 /64 counts as one).
+	AccountsPerAddress Rate `toml:"accounts_per_address" live:"yes"`
+	// New orders of one account.
+	OrdersPerAccount Rate `toml:"orders_per_account" live:"yes"`
+	// Requests of any kind from one address.
+	RequestsPerAddress Rate `toml:"requests_per_address" live:"yes"`
+}
+
+// Log is how the log is written, to standard error.
+type Log struct {
+	// debug, info, warn or error.
+	Level string `toml:"level" live:"yes"`
+	// "text" or "json".
+	Format string `toml:"format"`
+}
+
+// Default is the configuration of a machine that has none. Its profiles and
+// URLs are still "": they follow from other values, and Load fills them in.
+func Default() *Config {
+	const day = Duration(24 * time.Hour)
+	return &Config{
+		Data:     "chancery-data",
+		Listen:   Listen{Public: "127.0.0.1:8443"},
+		Database: Database{MaxConnections: 16},
+		Hierarchy: Hierarchy{
+			Organization: "Chancery",
+			RootKey:      "ecdsa-p384", IssuerKey: "ecdsa-p256",
+			RootLife: 7300 * day, IssuerLife: 1825 * day,
+			Domains: []string{}, CRLShards: 1,
+		},
+		ACME: ACME{
+			CAAIdentities: []string{}, Profiles: []string{"tls-server"},
+			OrderLife: 7 * day, AuthorizationLife: 30 * day, MaxNames: 100,
+			HTTP01Port: 80, TLSALPN01Port: 443,
+			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, ARI: true,
+		},
+		Validation: Validation{
+			Resolvers: []string{}, Allow: []netip.Prefix{}, Deny: []netip.Prefix{},
+			Timeout: Duration(10 * time.Second), Workers: 32,
+		},
+		Status: Status{
+			CRLLife: 7 * day, OCSPLife: day, CRLRefresh: day,
+		},
+		Limits: Limits{
+			AccountsPerAddress: Rate{Count: 500, Per: Duration(3 * time.Hour)},
+			OrdersPerAccount:   Rate{Count: 10000, Per: Duration(3 * time.Hour)},
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// comments are the manual's texts by owner, as "ACME.MaxNames".
+var comments = sync.OnceValue(func() map[string]string {
+	texts := map[string]string{}
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", manual, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return texts // the compiler has accepted this very file
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		body, ok := spec.Type.(*ast.StructType)
+		if !ok {
+			return false
+		}
+		for _, f := range body.Fields.List {
+			for _, name := range f.Names {
+				texts[spec.Name.Name+"."+name.Name] = strings.TrimSpace(f.Doc.Text())
+			}
+		}
+		return false
+	})
+	return texts
+})
+
+// Effective writes the configuration as TOML that Load reads to the same
+// values, each below its manual and who set it. Secrets are only references,
+// and a password that got into a URL nevertheless is blotted out.
+func (c *Config) Effective(w io.Writer) error {
+	var out bytes.Buffer
+	for _, s := range sections(c) {
+		if s.name != "" {
+			fmt.Fprintln(&out)
+			remark(&out, comments()[s.owner])
+			fmt.Fprintf(&out, "[%s]\n", s.name)
+		}
+		for _, f := range s.fields {
+			remark(&out, comments()[f.owner])
+			text, err := f.literal()
+			if err != nil {
+				return fmt.Errorf("configuration key %s: %w", f.key, err)
+			}
+			fmt.Fprintf(&out, "%s = %s", f.key[strings.LastIndexByte(f.key, '.')+1:], text)
+			if o, set := c.origins[f.key]; set {
+				fmt.Fprintf(&out, " # set by %s", strings.Map(printable, o.String()))
+			}
+			fmt.Fprintln(&out)
+		}
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// printable keeps a file's odd name from ending its comment.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return '?'
+	}
+	return r
+}
+
+func remark(out *bytes.Buffer, text string) {
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(out, "# %s\n", strings.TrimSpace(line))
+	}
+}
+
+// literal is the field's value in TOML. A JSON string or list of strings is one
+// in TOML too, but for DEL, which TOML wants escaped.
+func (f field) literal() (string, error) {
+	value := f.value.Interface()
+	if f.key == "database.url" {
+		if u, err := url.Parse(f.value.String()); err == nil {
+			value = u.Redacted()
+		}
+	}
+	if t, ok := value.(encoding.TextMarshaler); ok {
+		text, err := t.MarshalText()
+		if err != nil {
+			return "", err
+		}
+		value = string(text)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(strings.TrimSpace(out.String()), "\x7f", `\u007f`), nil
+}
+
+// Differences says which keys differ from old to new: those that a reload puts
+// into effect, and those that need a restart. Section hierarchy is in neither:
+// it speaks to the first start only.
+func Differences(old, new *Config) (live, restart []string) {
+	before := fieldsOf(old)
+	for _, s := range sections(new) {
+		for _, f := range s.fields {
+			switch {
+			case s.name == "hierarchy" || reflect.DeepEqual(before[f.key].value.Interface(), f.value.Interface()):
+			case f.live:
+				live = append(live, f.key)
+			default:
+				restart = append(restart, f.key)
+			}
+		}
+	}
+	return live, restart
+}

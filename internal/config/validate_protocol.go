@@ -1,0 +1,152 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+const day = 24 * time.Hour
+
+func (v *checker) hierarchy() {
+	h := v.c.Hierarchy
+	keys := []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"}
+	v.oneOf("hierarchy.root_key", h.RootKey, keys...)
+	v.oneOf("hierarchy.issuer_key", h.IssuerKey, keys...)
+	v.lasts("hierarchy.root_life", h.RootLife, time.Hour, longest)
+	v.lasts("hierarchy.issuer_life", h.IssuerLife, time.Hour, longest)
+	if h.IssuerLife > h.RootLife {
+		v.report("hierarchy.issuer_life", "%s is longer than root_life, %s: nothing outlives its root", h.IssuerLife, h.RootLife)
+	}
+	// RFC 5280 appendix A.1: ub-organization-name is 64.
+	if n := len([]rune(h.Organization)); n == 0 || n > 64 || strings.TrimSpace(h.Organization) != h.Organization ||
+		strings.ContainsFunc(h.Organization, unicode.IsControl) {
+		v.report("hierarchy.organization", "must be a name of 1 to 64 characters without space at its ends")
+	}
+	for _, domain := range h.Domains {
+		if !isDomain(domain) {
+			v.report("hierarchy.domains", "%q is no domain: write it in lower case without \"*.\" or dot at its ends, as \"corp.example\"", domain)
+		}
+	}
+	v.unique("hierarchy.domains", h.Domains)
+	v.between("hierarchy.crl_shards", h.CRLShards, 1, 1024)
+}
+
+// profileName is what may stand in a URL, a file name and a JSON object alike.
+var profileName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func (v *checker) acme() {
+	a := v.c.ACME
+	v.page("acme.terms", a.Terms)
+	v.page("acme.website", a.Website)
+	for _, name := range a.CAAIdentities {
+		if !isDomain(name) {
+			v.report("acme.caa_identities", "%q is no domain name in lower case", name)
+		}
+	}
+	v.unique("acme.caa_identities", a.CAAIdentities)
+	if len(a.Profiles) == 0 {
+		v.report("acme.profiles", "must name at least one profile, as [\"tls-server\"]")
+	}
+	for _, name := range a.Profiles {
+		if !profileName.MatchString(name) || len(name) > 64 {
+			v.report("acme.profiles", "%q is no profile name: lower case letters, digits and single hyphens between them", name)
+		}
+	}
+	v.unique("acme.profiles", a.Profiles)
+	v.lasts("acme.order_life", a.OrderLife, time.Minute, 90*day)
+	v.lasts("acme.authorization_life", a.AuthorizationLife, time.Minute, 398*day)
+	v.between("acme.max_names", a.MaxNames, 1, 1000)
+	v.between("acme.http01_port", a.HTTP01Port, 1, 65535)
+	v.between("acme.tlsalpn01_port", a.TLSALPN01Port, 1, 65535)
+	if len(a.Challenges) == 0 {
+		v.report("acme.challenges", "must name at least one of http-01, dns-01, tls-alpn-01")
+	}
+	for _, name := range a.Challenges {
+		v.oneOf("acme.challenges", name, "http-01", "dns-01", "tls-alpn-01")
+	}
+	v.unique("acme.challenges", a.Challenges)
+}
+
+// page wants the address of a web page, or nothing.
+func (v *checker) page(key, text string) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
+		v.report(key, "%q is no address of a web page: write https://HOST/PATH", text)
+	}
+}
+
+func (v *checker) validation() {
+	c := v.c.Validation
+	for _, server := range c.Resolvers {
+		_, errAddress := netip.ParseAddr(server)
+		_, errPort := netip.ParseAddrPort(server)
+		if errAddress != nil && errPort != nil {
+			v.report("validation.resolvers", "%q is no DNS server: write its address, with or without port, as \"10.0.0.53\", \"10.0.0.53:5353\" or \"[fd00::53]:53\"", server)
+		}
+	}
+	v.unique("validation.resolvers", c.Resolvers)
+	for key, list := range map[string][]netip.Prefix{"validation.allow": c.Allow, "validation.deny": c.Deny} {
+		for _, network := range list {
+			if network.Masked() != network {
+				v.report(key, "%s has bits behind its prefix: write %s", network, network.Masked())
+			}
+		}
+	}
+	v.lasts("validation.timeout", c.Timeout, 100*time.Millisecond, 5*time.Minute)
+	v.between("validation.workers", c.Workers, 1, 10000)
+}
+
+func (v *checker) status() {
+	s := v.c.Status
+	v.lasts("status.crl_life", s.CRLLife, time.Minute, 398*day)
+	v.lasts("status.ocsp_life", s.OCSPLife, time.Minute, 398*day)
+	v.lasts("status.crl_refresh", s.CRLRefresh, time.Second, 398*day)
+	if 2*s.CRLRefresh > s.CRLLife {
+		v.report("status.crl_refresh", "%s is more than half of crl_life, %s: one failure would leave an expired CRL", s.CRLRefresh, s.CRLLife)
+	}
+}
+
+// listener is an address and the key that sets it.
+type listener struct{ key, address string }
+
+func (c *Config) listeners() []listener {
+	return []listener{
+		{"listen.public", c.Listen.Public}, {"listen.status", c.Listen.Status}, {"listen.metrics", c.Listen.Metrics},
+	}
+}
+
+// Loopback reports whether every listener is on loopback: the laboratory, where
+// validators may go anywhere and names need not last.
+func (c *Config) Loopback() bool { return c.outside() == "" }
+
+// outside names a listener that others can reach, "" if there is none.
+func (c *Config) outside() string {
+	for _, one := range c.listeners() {
+		if one.address != "" && !onLoopback(one.address) {
+			return one.key
+		}
+	}
+	return ""
+}
+
+// onLoopback does not resolve names, as their meaning may change; "localhost"
+// is loopback by RFC 6761 §6.3.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
