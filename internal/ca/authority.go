@@ -1,0 +1,229 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"chancery/internal/lint"
+)
+
+// Config is what an authority works with. All fields are needed.
+type Config struct {
+	Ledger      Ledger
+	Recovery    Recovery
+	Revocations Revocations
+	Hierarchy   Hierarchy
+	Keys        Keys
+	Profiles    map[string]*Profile
+	Clock       func() time.Time
+	// SealKey proves to a later process that an intent's bytes were written by
+	// this authority and not by somebody who can write to the database: only
+	// sealed bytes are signed after a crash. It lives with the issuers' keys.
+	SealKey [32]byte
+	CRLLife time.Duration // how long a CRL is good; a new one is made at half of it
+}
+
+// Keys is the authority's view of a key store.
+type Keys interface {
+	// Load gives the signer of a stored key, and an error of kind [NotFound]
+	// when the key is not in this store.
+	Load(ctx context.Context, name string) (crypto.Signer, error)
+	// Generate makes and durably stores a key that did not exist.
+	Generate(ctx context.Context, name, algorithm string) (crypto.Signer, error)
+}
+
+// Authority is the one place where certificates come from. It is safe for
+// concurrent use; the issuers it knows are replaced as a whole by [Authority.Reload].
+type Authority struct {
+	Config
+	issuers atomic.Pointer[Issuers]
+	crlSet  *lint.Set
+}
+
+// lease is how long the process that wrote an intent has to finish it before
+// another may; a signature takes milliseconds, an HSM's seconds.
+const lease = time.Minute
+
+// New gives an authority that knows no issuers yet: [Authority.Reload] reads
+// them, [Authority.Found] makes the first.
+func New(cfg Config) (*Authority, error) {
+	crlSet, err := lint.Parse([]string{"rfc"})
+	if err != nil {
+		return nil, err
+	}
+	a := &Authority{Config: cfg, crlSet: crlSet}
+	a.issuers.Store(&Issuers{byID: map[string]*Issuer{}})
+	return a, nil
+}
+
+// Issue is the road to a certificate. It gives the settled record, whose DER
+// may be handed out. The same request gets the same certificate however often
+// it comes; the same id with another key is a [Conflict]. After a failure of
+// kind [Unavailable] the request may be repeated unchanged.
+func (a *Authority) Issue(ctx context.Context, req Request) (Record, error) {
+	now := a.Clock()
+	profile, ok := a.Profiles[req.Profile]
+	if !ok {
+		return Record{}, Errorf(Invalid, "there is no profile %q; see: chancery profile list", clip(req.Profile))
+	}
+	if err := profile.admit(&req, now); err != nil {
+		return Record{}, err
+	}
+	issuer, err := a.Issuers().forProfile(profile, now)
+	if err != nil {
+		return Record{}, err
+	}
+	if err := issuer.permits(req.Names); err != nil {
+		return Record{}, err
+	}
+	if err := a.freeKey(ctx, req.Key); err != nil {
+		return Record{}, err
+	}
+	draft, err := profile.draft(&req, issuer, now)
+	if err != nil {
+		return Record{}, err
+	}
+	return a.certify(ctx, draft)
+}
+
+// Precheck tells whether a request for these names could succeed under the
+// profile once evidence and key are there, so that a room can refuse early.
+func (a *Authority) Precheck(by Principal, profile string, names []Identifier, notBefore, notAfter time.Time) error {
+	p, ok := a.Profiles[profile]
+	if !ok || !p.Serves(by.Room) {
+		return Errorf(Invalid, "there is no profile %q for this service", clip(profile))
+	}
+	if err := p.admitNames(names); err != nil {
+		return err
+	}
+	if _, _, err := p.window(notBefore, notAfter, a.Clock()); err != nil {
+		return err
+	}
+	issuer, err := a.Issuers().forProfile(p, a.Clock())
+	if err != nil {
+		return err
+	}
+	return issuer.permits(names)
+}
+
+// freeKey refuses keys known to be compromised and our own authorities' keys.
+func (a *Authority) freeKey(ctx context.Context, key crypto.PublicKey) error {
+	hash, err := KeyHash(key)
+	if err != nil {
+		return failed(BadKey, err, "the public key cannot be encoded")
+	}
+	for _, i := range a.Issuers().all {
+		own, err := KeyHash(i.cert.PublicKey)
+		if err != nil || bytes.Equal(own, hash) {
+			return Errorf(BadKey, "this is the key of a certification authority; make a key of your own")
+		}
+	}
+	blocked, err := a.Revocations.KeyBlocked(ctx, hash)
+	if err != nil {
+		return err
+	}
+	if blocked {
+		return Errorf(BadKey, "a certificate with this key was revoked because the key was compromised; make a new key")
+	}
+	return nil
+}
+
+// certify takes a draft down the road: lint, intend, sign, settle.
+func (a *Authority) certify(ctx context.Context, d *Draft) (Record, error) {
+	warrant, err := d.prepare()
+	if err != nil {
+		return Record{}, err
+	}
+	intent, err := a.intent(d, warrant)
+	if err != nil {
+		return Record{}, err
+	}
+	record, err := a.Ledger.Intend(ctx, intent)
+	if err != nil {
+		return Record{}, err
+	}
+	if record.Serial != d.serial {
+		return a.resume(ctx, record, intent.KeyHash)
+	}
+	// From here on the certificate may exist: a caller that hangs up must not
+	// keep it from being recorded.
+	return a.settle(context.WithoutCancel(ctx), record, d.issuer, warrant)
+}
+
+func (a *Authority) intent(d *Draft, w *Warrant) (Intent, error) {
+	now := a.Clock()
+	hash, err := KeyHash(d.key)
+	if err != nil {
+		return Intent{}, failed(BadKey, err, "the public key cannot be encoded")
+	}
+	in := Intent{
+		Serial: d.serial, Request: d.request, By: d.by, Profile: d.profile, Issuer: d.issuer.ID,
+		KeyHash: hash, Names: d.names, Subject: d.template.Subject.String(),
+		NotBefore: d.template.NotBefore, NotAfter: d.template.NotAfter,
+		TBS: w.tbs, Seal: a.seal(w.tbs), At: now, Lease: now.Add(lease), Once: d.once,
+		Event: NewEvent(now, d.by, "certificate.intended", string(d.serial)),
+	}
+	in.Event.Detail = d.detail
+	return in, nil
+}
+
+// resume answers a request that has a record already: with its certificate, or
+// by finishing what was begun.
+func (a *Authority) resume(ctx context.Context, r Record, keyHash []byte) (Record, error) {
+	if !bytes.Equal(r.KeyHash, keyHash) {
+		return Record{}, Errorf(Conflict, "this request was answered before, for another key; make a new order for a new key")
+	}
+	if r.Settled() {
+		return r, nil
+	}
+	return a.finish(context.WithoutCancel(ctx), r)
+}
+
+// finish signs an intent's recorded bytes again.
+func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
+	if !hmac.Equal(r.Seal, a.seal(r.TBS)) {
+		return Record{}, Errorf(Internal, "the intent %s was not written by this authority: its seal does not fit", r.Serial)
+	}
+	issuer, ok := a.Issuers().byID[r.Issuer]
+	if !ok || issuer.signer == nil {
+		return Record{}, Errorf(Unavailable, "the key that must finish certificate %s is not on this machine", r.Serial)
+	}
+	return a.settle(ctx, r, issuer, &Warrant{tbs: r.TBS, issuer: r.Issuer})
+}
+
+// settle signs and records; only what the ledger returns may leave.
+func (a *Authority) settle(ctx context.Context, r Record, issuer *Issuer, w *Warrant) (Record, error) {
+	der, err := issuer.sign(w)
+	if err != nil {
+		return Record{}, err
+	}
+	now := a.Clock()
+	return a.Ledger.Settle(ctx, Settlement{
+		Serial: r.Serial, DER: der, At: now,
+		Event: NewEvent(now, r.By, "certificate.issued", string(r.Serial)),
+	})
+}
+
+func (a *Authority) seal(tbs []byte) []byte {
+	mac := hmac.New(sha256.New, a.SealKey[:])
+	mac.Write(tbs)
+	return mac.Sum(nil)
+}
+
+// account writes down, for the auditor, on what evidence a request was granted.
+func (r *Request) account(p *Profile, now time.Time) map[string]string {
+	var lines []string
+	for _, name := range r.Names {
+		if e, ok := r.evidenceFor(name, p.Evidence, now); ok {
+			lines = append(lines, fmt.Sprintf("%s by %s at %s: %s", name, e.Method, e.At.UTC().Format(time.RFC3339), e.Detail))
+		}
+	}
+	return map[string]string{"request": r.ID, "profile": p.Name, "evidence": strings.Join(lines, "\n")}
+}

@@ -1,0 +1,34 @@
+package ca
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"strings"
+	"time"
+)
+
+// Event is one line of the history: who did what to what. It is written in the
+// transaction of the act itself, so that no act is without one.
+type Event struct {
+	ID      string // see [NewID]
+	At      time.Time
+	Kind    string // "certificate.intended", "account.created", …: noun.participle
+	By      Principal
+	Subject string            // what it was done to: a serial, an account, an order
+	Detail  map[string]string // words for the auditor; no secrets
+}
+
+// NewEvent makes an event with a fresh id.
+func NewEvent(at time.Time, by Principal, kind, subject string) Event {
+	return Event{ID: NewID(), At: at, Kind: kind, By: by, Subject: subject}
+}
+
+var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// NewID gives 16 random bytes in lower-case base32 (26 characters), the form
+// of every id that chancery makes.
+func NewID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails since Go 1.24
+	return strings.ToLower(idEncoding.EncodeToString(b[:]))
+}

@@ -1,0 +1,220 @@
+package ca
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// State says what an issuer does today.
+type State string
+
+// The states of an issuer. A retired one signs no certificates any more, but
+// CRLs and OCSP delegates until its last certificate has ended.
+const (
+	Active  State = "active"
+	Retired State = "retired"
+)
+
+// IssuerRecord is what storage keeps of one certification authority: its
+// certificates and where its key is, never the key.
+type IssuerRecord struct {
+	ID        string // from the key; see issuerID
+	Name      string // the line: "root", "issuing"; a rollover keeps it
+	Root      bool
+	State     State
+	Key       string   // its name in the key store
+	Parent    string   // the ID of the issuer that signed the first certificate; its own for a root
+	Certs     [][]byte // DER: its own first, then cross-certificates for the same key
+	Shards    int      // into how many CRLs its certificates are spread; fixed for life
+	StatusURL string   // base of the URLs in its certificates; fixed for life
+	Created   time.Time
+}
+
+// Issuer is a certification authority at work. Only its sign method, which
+// takes nothing but a [*Warrant], reaches the key.
+type Issuer struct {
+	IssuerRecord
+	cert       *x509.Certificate // nil only while a root is being founded
+	signer     crypto.Signer     // nil: the key is elsewhere
+	subject    pkix.Name
+	rawSubject []byte
+	keyID      []byte
+	algorithm  x509.SignatureAlgorithm
+	hash       crypto.Hash
+
+	practiceOnce sync.Once
+	practiceKey  crypto.Signer
+	practiceErr  error
+}
+
+// issuerID names an issuer by its key: 16 characters of base32 of the SHA-256
+// of the SubjectPublicKeyInfo. Certificates carry it in their status URLs.
+func issuerID(key crypto.PublicKey) (string, error) {
+	hash, err := KeyHash(key)
+	if err != nil {
+		return "", err
+	}
+	return strings.ToLower(idEncoding.EncodeToString(hash[:10])), nil
+}
+
+// open makes an issuer ready to work; signer may be nil.
+func (r IssuerRecord) open(signer crypto.Signer) (*Issuer, error) {
+	cert, err := x509.ParseCertificate(r.Certs[0])
+	if err != nil {
+		return nil, fmt.Errorf("certificate of issuer %s: %w", r.Name, err)
+	}
+	i := &Issuer{
+		IssuerRecord: r, cert: cert, signer: signer,
+		subject: cert.Subject, rawSubject: cert.RawSubject, keyID: cert.SubjectKeyId,
+	}
+	if signer != nil {
+		key, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+		if !ok || !key.Equal(signer.Public()) {
+			return nil, fmt.Errorf("the key %s does not belong to the certificate of issuer %s", r.Key, r.Name)
+		}
+	}
+	return i, i.setAlgorithm(cert.PublicKey)
+}
+
+func (i *Issuer) setAlgorithm(key crypto.PublicKey) error {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		switch k.Curve {
+		case elliptic.P256():
+			i.algorithm, i.hash = x509.ECDSAWithSHA256, crypto.SHA256
+		case elliptic.P384():
+			i.algorithm, i.hash = x509.ECDSAWithSHA384, crypto.SHA384
+		case elliptic.P521():
+			i.algorithm, i.hash = x509.ECDSAWithSHA512, crypto.SHA512
+		}
+	case *rsa.PublicKey:
+		i.algorithm, i.hash = x509.SHA256WithRSA, crypto.SHA256
+	case ed25519.PublicKey:
+		i.algorithm, i.hash = x509.PureEd25519, 0
+	}
+	if i.algorithm == x509.UnknownSignatureAlgorithm {
+		return fmt.Errorf("issuers with a key of type %T are not supported", key)
+	}
+	return nil
+}
+
+// practice gives the throw-away key under which drafts are encoded and linted.
+// It has the issuer's algorithm and lives as long as the process.
+func (i *Issuer) practice() (crypto.Signer, error) {
+	i.practiceOnce.Do(func() {
+		switch i.algorithm {
+		case x509.ECDSAWithSHA256:
+			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		case x509.ECDSAWithSHA384:
+			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+		case x509.ECDSAWithSHA512:
+			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		case x509.SHA256WithRSA:
+			i.practiceKey, i.practiceErr = rsa.GenerateKey(rand.Reader, 2048)
+		default:
+			_, i.practiceKey, i.practiceErr = ed25519.GenerateKey(rand.Reader)
+		}
+	})
+	return i.practiceKey, i.practiceErr
+}
+
+// Certificate gives the issuer's own certificate; treat it as read-only.
+func (i *Issuer) Certificate() *x509.Certificate { return i.cert }
+
+// HasKey tells whether this process can sign for the issuer.
+func (i *Issuer) HasKey() bool { return i.signer != nil }
+
+// Signs tells whether the issuer takes new certificates now.
+func (i *Issuer) Signs(now time.Time) bool {
+	return i.State == Active && i.HasKey() && now.Before(i.cert.NotAfter)
+}
+
+// ShardOf gives the CRL that answers for a serial.
+func (i *Issuer) ShardOf(s Serial) int {
+	sum := sha256.Sum256(s.Bytes())
+	return (int(sum[0])<<8 | int(sum[1])) % max(i.Shards, 1)
+}
+
+// CRLURL is where the shard's CRL is found, for life.
+func (i *Issuer) CRLURL(shard int) string {
+	return fmt.Sprintf("%s/crl/%s/%d.crl", i.StatusURL, i.ID, shard)
+}
+
+// pointers writes where relying parties ask about the certificate
+// (RFC 5280 §4.2.1.13 and §4.2.2.1).
+func (i *Issuer) pointers(t *x509.Certificate, s Serial) {
+	if i.StatusURL == "" {
+		return
+	}
+	t.CRLDistributionPoints = []string{i.CRLURL(i.ShardOf(s))}
+	t.IssuingCertificateURL = []string{i.StatusURL + "/ca/" + i.ID + ".crt"}
+	t.OCSPServer = []string{i.StatusURL + "/ocsp"}
+}
+
+// permits checks names against the issuer's name constraints
+// (RFC 5280 §4.2.1.10), so that nobody gets a certificate that no relying
+// party accepts.
+func (i *Issuer) permits(names []Identifier) error {
+	refused := Errorf(BadName, "this authority may certify names in %s only", strings.Join(i.cert.PermittedDNSDomains, ", "))
+	for _, n := range names {
+		if !permitted(i.cert, n) {
+			refused.Sub = append(refused.Sub, SubError{BadName, n, "outside of the authority's name constraints"})
+		}
+	}
+	if len(refused.Sub) > 0 {
+		return refused
+	}
+	return nil
+}
+
+func permitted(cert *x509.Certificate, n Identifier) bool {
+	switch n.Type() {
+	case TypeDNS:
+		return within(n.Base().Value(), cert.PermittedDNSDomains, true) && !within(n.Base().Value(), cert.ExcludedDNSDomains, false)
+	case TypeEmail:
+		domain := n.Value()[strings.LastIndexByte(n.Value(), '@')+1:]
+		return within(domain, cert.PermittedEmailAddresses, true)
+	case TypeIP:
+		addr, _ := n.Addr()
+		ip := net.IP(addr.AsSlice())
+		return contains(cert.PermittedIPRanges, ip, true) && !contains(cert.ExcludedIPRanges, ip, false)
+	}
+	return true
+}
+
+func within(name string, domains []string, whenNone bool) bool {
+	for _, d := range domains {
+		d = strings.TrimPrefix(strings.ToLower(d), ".")
+		if name == d || strings.HasSuffix(name, "."+d) {
+			return true
+		}
+	}
+	return whenNone && len(domains) == 0
+}
+
+func contains(ranges []*net.IPNet, ip net.IP, whenNone bool) bool {
+	for _, r := range ranges {
+		if r.Contains(ip) {
+			return true
+		}
+	}
+	return whenNone && len(ranges) == 0
+}
+
+// answersTo tells whether a certificate names this issuer as its own.
+func (i *Issuer) answersTo(cert *x509.Certificate) bool {
+	return bytes.Equal(cert.RawIssuer, i.rawSubject) && cert.CheckSignatureFrom(i.cert) == nil
+}

@@ -1,0 +1,184 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"slices"
+	"time"
+)
+
+// Issuers is an immutable picture of the hierarchy.
+type Issuers struct {
+	all    []*Issuer // oldest first
+	byID   map[string]*Issuer
+	chains map[string][]Chain // worked out once: it takes signature checks
+}
+
+// DefaultLine is the line of issuers that signs when a profile names none.
+const DefaultLine = "issuing"
+
+// Issuers gives the hierarchy as it is now.
+func (a *Authority) Issuers() *Issuers { return a.issuers.Load() }
+
+// Reload reads the hierarchy from storage. Issuers whose key is not in this
+// key store are known, for chains and status, but sign nothing.
+func (a *Authority) Reload(ctx context.Context) error {
+	records, err := a.Hierarchy.Issuers(ctx)
+	if err != nil {
+		return err
+	}
+	now := a.Issuers()
+	if now.same(records) {
+		return nil
+	}
+	next := &Issuers{byID: make(map[string]*Issuer, len(records)), chains: make(map[string][]Chain, len(records))}
+	for _, r := range records {
+		issuer, err := a.openIssuer(ctx, r, now.byID[r.ID])
+		if err != nil {
+			return err
+		}
+		next.all = append(next.all, issuer)
+		next.byID[r.ID] = issuer
+	}
+	slices.SortFunc(next.all, func(x, y *Issuer) int { return x.Created.Compare(y.Created) })
+	for id, issuer := range next.byID {
+		next.chains[id] = next.findChains(issuer)
+	}
+	a.issuers.Store(next)
+	return nil
+}
+
+// same tells whether the picture shows these records already, keys included.
+func (s *Issuers) same(records []IssuerRecord) bool {
+	if len(records) != len(s.all) {
+		return false
+	}
+	for _, r := range records {
+		i, ok := s.byID[r.ID]
+		if !ok || i.State != r.State || len(i.Certs) != len(r.Certs) || (r.Key != "" && i.signer == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Authority) openIssuer(ctx context.Context, r IssuerRecord, known *Issuer) (*Issuer, error) {
+	var signer crypto.Signer
+	if known != nil {
+		signer = known.signer
+	}
+	if signer == nil && r.Key != "" {
+		var err error
+		signer, err = a.Keys.Load(ctx, r.Key)
+		if err != nil && KindOf(err) != NotFound {
+			return nil, err
+		}
+	}
+	return r.open(signer)
+}
+
+// List gives every issuer, oldest first.
+func (s *Issuers) List() []*Issuer { return slices.Clone(s.all) }
+
+// ByID finds an issuer; nil when there is none.
+func (s *Issuers) ByID(id string) *Issuer { return s.byID[id] }
+
+// Line gives the active issuer of a line that signs now, the newest if there
+// are several; nil when there is none.
+func (s *Issuers) Line(name string, now time.Time) *Issuer {
+	for _, i := range slices.Backward(s.all) {
+		if i.Name == name && i.Signs(now) {
+			return i
+		}
+	}
+	return nil
+}
+
+func (s *Issuers) forProfile(p *Profile, now time.Time) (*Issuer, error) {
+	line := p.Issuer
+	if line == "" {
+		line = DefaultLine
+	}
+	if i := s.Line(line, now); i != nil {
+		return i, nil
+	}
+	return nil, Errorf(Unavailable, "no issuer of the line %q can sign now; see: chancery ca list", line)
+}
+
+// Chain is one way from an issuer up to a root: the issuer's certificate first,
+// the root's left out.
+type Chain struct {
+	Certificates []*x509.Certificate
+	Root         *x509.Certificate
+}
+
+const maxChains, maxDepth = 4, 6
+
+// Chains gives the ways from an issuer to our roots that are valid now, the one
+// that ends in the oldest root first: clients learn new roots late, and after a
+// rollover the way over the cross-certificate serves old and new ones alike
+// (RFC 4210 §4.4).
+func (s *Issuers) Chains(id string, now time.Time) []Chain {
+	return slices.DeleteFunc(slices.Clone(s.chains[id]), func(c Chain) bool {
+		ended := func(cert *x509.Certificate) bool { return now.After(cert.NotAfter) }
+		return ended(c.Root) || slices.ContainsFunc(c.Certificates, ended)
+	})
+}
+
+func (s *Issuers) findChains(issuer *Issuer) []Chain {
+	var found []Chain
+	s.climb(issuer, nil, &found)
+	slices.SortStableFunc(found, func(x, y Chain) int { return x.Root.NotBefore.Compare(y.Root.NotBefore) })
+	return found[:min(len(found), maxChains)]
+}
+
+func (s *Issuers) climb(at *Issuer, below []*x509.Certificate, found *[]Chain) {
+	if len(below) >= maxDepth {
+		return
+	}
+	for _, der := range at.Certs {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil || repeats(below, cert) {
+			continue
+		}
+		if bytes.Equal(cert.RawSubject, cert.RawIssuer) {
+			*found = append(*found, Chain{Certificates: below, Root: cert})
+			continue
+		}
+		path := append(slices.Clone(below), cert)
+		parent := s.issuerOf(cert)
+		if parent == nil { // a foreign authority stands above: the chain ends with what we have
+			*found = append(*found, Chain{Certificates: path, Root: cert})
+			continue
+		}
+		s.climb(parent, path, found)
+	}
+}
+
+func repeats(below []*x509.Certificate, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(below, func(c *x509.Certificate) bool {
+		return bytes.Equal(c.RawSubjectPublicKeyInfo, cert.RawSubjectPublicKeyInfo)
+	})
+}
+
+func (s *Issuers) issuerOf(cert *x509.Certificate) *Issuer {
+	for _, i := range s.all {
+		if i.answersTo(cert) {
+			return i
+		}
+	}
+	return nil
+}
+
+// Roots gives the certificates of our roots, the newest first.
+func (s *Issuers) Roots() []*x509.Certificate {
+	var roots []*x509.Certificate
+	for _, i := range slices.Backward(s.all) {
+		if i.Root {
+			roots = append(roots, i.cert)
+		}
+	}
+	return roots
+}

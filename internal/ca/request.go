@@ -1,0 +1,77 @@
+package ca
+
+import (
+	"crypto"
+	"slices"
+	"time"
+)
+
+// Principal is who asked: the result of a room's authentication. The core
+// never sees tokens, keys of accounts or connections.
+type Principal struct {
+	Room string // "acme", "admin", "status", "core", …
+	ID   string // the room's name for the asker: an account, an administrator
+}
+
+// String gives "room:id".
+func (p Principal) String() string { return p.Room + ":" + p.ID }
+
+// Evidence is what proves one name: a validation, an approval, a client
+// certificate. A request needs unexpired evidence for each of its names, by a
+// method that the profile takes.
+type Evidence struct {
+	Identifier Identifier
+	Method     string // "http-01", "approval", …
+	At         time.Time
+	Expires    time.Time
+	Detail     string // what was seen, for the auditor; bounded by the room
+}
+
+// Subject is what of a distinguished name can be asked for. A profile says
+// which attributes it takes (RFC 5280 §4.1.2.6); an attribute it does not name
+// is a refusal, never silently dropped.
+type Subject struct {
+	CommonName         string
+	SerialNumber       string
+	Organization       string
+	OrganizationalUnit string
+	Country            string
+	Locality           string
+	Province           string
+}
+
+// IsZero tells whether nothing is asked for.
+func (s Subject) IsZero() bool { return s == Subject{} }
+
+// Request is all that survives of what was asked: a proven key, names and the
+// evidence for them. Rooms build it; [Authority.Issue] answers it.
+type Request struct {
+	ID        string // the room's durable id, e.g. "acme:ORDER"; the same ID gets the same certificate
+	By        Principal
+	Key       crypto.PublicKey // possession was proven to the room, by a CSR's signature or better
+	Names     []Identifier
+	Subject   Subject
+	Evidence  []Evidence
+	Profile   string
+	NotBefore time.Time // zero: the profile's
+	NotAfter  time.Time // zero: the profile's
+	Once      *Once     // spent in the transaction of the intent; nil where the room needs none
+}
+
+// Once is a single-use token, an ACME nonce for example. A store keeps it until
+// it expires; a second act that carries the same one fails as [Replayed] and
+// changes nothing.
+type Once struct {
+	ID      []byte
+	Expires time.Time
+}
+
+// evidenceFor finds the evidence for name among methods that a profile takes.
+func (r *Request) evidenceFor(name Identifier, methods []string, now time.Time) (Evidence, bool) {
+	for _, e := range r.Evidence {
+		if e.Identifier == name && now.Before(e.Expires) && slices.Contains(methods, e.Method) {
+			return e, true
+		}
+	}
+	return Evidence{}, false
+}

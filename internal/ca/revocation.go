@@ -1,0 +1,129 @@
+package ca
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Reason is a CRLReason (RFC 5280 §5.3.1).
+type Reason int
+
+// The reasons a leaf can be revoked for. 7 is unused; 8 (removeFromCRL) is a
+// delta CRL's; 9 and 10 are kept for an administrator.
+const (
+	Unspecified          Reason = 0
+	KeyCompromise        Reason = 1
+	CACompromise         Reason = 2
+	AffiliationChanged   Reason = 3
+	Superseded           Reason = 4
+	CessationOfOperation Reason = 5
+	CertificateHold      Reason = 6
+	PrivilegeWithdrawn   Reason = 9
+	AACompromise         Reason = 10
+)
+
+var reasonNames = map[Reason]string{
+	Unspecified: "unspecified", KeyCompromise: "keyCompromise", CACompromise: "cACompromise",
+	AffiliationChanged: "affiliationChanged", Superseded: "superseded", CessationOfOperation: "cessationOfOperation",
+	CertificateHold: "certificateHold", PrivilegeWithdrawn: "privilegeWithdrawn", AACompromise: "aACompromise",
+}
+
+// String gives the name that RFC 5280 uses.
+func (r Reason) String() string {
+	if name, ok := reasonNames[r]; ok {
+		return name
+	}
+	return fmt.Sprintf("reason %d", int(r))
+}
+
+// ParseReason reads a reason by RFC 5280's name, in any case, or by number.
+func ParseReason(text string) (Reason, error) {
+	if text == "" {
+		return Unspecified, nil
+	}
+	for r, name := range reasonNames {
+		if strings.EqualFold(text, name) || text == fmt.Sprint(int(r)) {
+			return r, nil
+		}
+	}
+	return 0, Errorf(Invalid, "the reason %q is not known; use keyCompromise, superseded, cessationOfOperation, affiliationChanged, privilegeWithdrawn or unspecified", clip(text))
+}
+
+// Revocation asks for one certificate to be revoked.
+type Revocation struct {
+	Serial Serial
+	Reason Reason
+	By     Principal
+	At     time.Time
+	Once   *Once
+	// The core fills these in.
+	Shard int
+	Event Event
+}
+
+// RevokedEntry is a line of a CRL.
+type RevokedEntry struct {
+	Serial Serial
+	At     time.Time
+	Reason Reason
+}
+
+// CRLRecord is the newest CRL of a shard, and the counts that tell whether it
+// still says everything: Noted grows with each revocation, in its transaction;
+// Built is what Noted was when the CRL was made.
+type CRLRecord struct {
+	Issuer     string
+	Shard      int
+	Number     int64 // 0: none was made yet
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	DER        []byte
+	Noted      int64
+	Built      int64
+}
+
+// Revocations keeps what was revoked.
+type Revocations interface {
+	// Revoke marks the certificate, notes it for its CRL, blocks its key when the
+	// reason is keyCompromise, and gives the record. A certificate that is
+	// revoked already is kind [Revoked], except that keyCompromise replaces any
+	// other reason (the date stays).
+	Revoke(ctx context.Context, r Revocation) (Record, error)
+	// KeyBlocked tells whether certificates with the key may not be issued.
+	KeyBlocked(ctx context.Context, keyHash []byte) (bool, error)
+	// Revoked calls each for every revoked certificate of the shard that ends
+	// after the given time.
+	Revoked(ctx context.Context, issuer string, shard int, after time.Time, each func(RevokedEntry) error) error
+	// CRL gives the newest CRL of the shard; Number is 0 before the first.
+	CRL(ctx context.Context, issuer string, shard int) (CRLRecord, error)
+	// SaveCRL stores a CRL if its number is exactly one more than the stored
+	// one's; otherwise another process was quicker: kind [Conflict].
+	SaveCRL(ctx context.Context, r CRLRecord) error
+}
+
+// Revoke revokes a certificate. The room has checked that By may. It is in
+// effect when Revoke returns: OCSP answers from the ledger, and the next CRL
+// has it.
+func (a *Authority) Revoke(ctx context.Context, r Revocation) (Record, error) {
+	if _, known := reasonNames[r.Reason]; !known || r.Reason == CertificateHold {
+		return Record{}, Errorf(Invalid, "the reason code %d cannot be used for a revocation here", int(r.Reason))
+	}
+	record, err := a.Ledger.BySerial(ctx, r.Serial)
+	if err != nil {
+		return Record{}, err
+	}
+	if r.At.IsZero() {
+		r.At = a.Clock()
+	}
+	if !record.NotAfter.After(r.At) {
+		return Record{}, Errorf(Denied, "the certificate ended at %s; there is nothing left to revoke", record.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if issuer, ok := a.Issuers().byID[record.Issuer]; ok {
+		r.Shard = issuer.ShardOf(r.Serial)
+	}
+	r.Event = NewEvent(r.At, r.By, "certificate.revoked", string(r.Serial))
+	r.Event.Detail = map[string]string{"reason": r.Reason.String()}
+	return a.Revocations.Revoke(ctx, r)
+}

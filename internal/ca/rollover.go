@@ -1,0 +1,138 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+)
+
+// RolloverIssuer replaces the active issuer of a line by a new one with a new
+// key under the same root. The old one is retired: its certificates stay good,
+// it goes on signing their status, and it signs no new ones.
+func (a *Authority) RolloverIssuer(ctx context.Context, by Principal, line string) (*Issuer, error) {
+	old := a.Issuers().Line(line, a.Clock())
+	if old == nil || old.Root {
+		return nil, Errorf(NotFound, "there is no active issuing authority %q; see: chancery ca list", clip(line))
+	}
+	parent := a.Issuers().ByID(old.Parent)
+	if parent == nil || !parent.HasKey() {
+		return nil, Errorf(Unavailable, "the key above %s is not on this machine; make a request for the authority that holds it: chancery ca csr", line)
+	}
+	if root := a.Issuers().Line(parent.Name, a.Clock()); root != nil {
+		parent = root // a rolled-over root signs what is new
+	}
+	next, err := a.successor(ctx, old, parent)
+	if err != nil {
+		return nil, err
+	}
+	change := Change{Add: []IssuerRecord{next.IssuerRecord}, Retire: []string{old.ID}, Event: NewEvent(a.Clock(), by, "issuer.rolled-over", next.ID)}
+	if err := a.Hierarchy.Change(ctx, change); err != nil {
+		return nil, err
+	}
+	return next, a.Reload(ctx)
+}
+
+// successor makes the next authority of old's line below parent; with parent
+// nil, the next root.
+func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer, error) {
+	plan := old.plan()
+	next, err := a.newIssuer(ctx, newAuthority{line: old.Name, algorithm: old.keyAlgorithm(), parent: parent, plan: plan})
+	if err != nil {
+		return nil, err
+	}
+	signer := parent
+	if signer == nil {
+		signer = next
+	}
+	life := old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second
+	next.cert, next.Certs, err = a.certifyAuthority(ctx, next, signer, life, plan)
+	if err != nil {
+		return nil, err
+	}
+	next.rawSubject = next.cert.RawSubject
+	return next, nil
+}
+
+// RolloverRoot makes a new root, ties old and new together by two certificates
+// (RFC 4210 §4.4: OldWithNew and NewWithOld), and makes a new issuer for each
+// line below it. Whoever trusts either root can verify what either hierarchy
+// issued.
+func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string) (*Issuer, error) {
+	now := a.Clock()
+	old := a.Issuers().Line(line, now)
+	if old == nil || !old.Root {
+		return nil, Errorf(NotFound, "there is no active root %q whose key is on this machine; see: chancery ca list", clip(line))
+	}
+	root, err := a.successor(ctx, old, nil)
+	if err != nil {
+		return nil, err
+	}
+	newWithOld, err := a.cross(ctx, root, old)
+	if err != nil {
+		return nil, err
+	}
+	oldWithNew, err := a.cross(ctx, old, root)
+	if err != nil {
+		return nil, err
+	}
+	root.Certs = append(root.Certs, newWithOld)
+	change := Change{
+		Add: []IssuerRecord{root.IssuerRecord}, Retire: []string{old.ID},
+		Cross: map[string][]byte{old.ID: oldWithNew}, Event: NewEvent(now, by, "root.rolled-over", root.ID),
+	}
+	for _, i := range a.Issuers().all {
+		if i.Parent != old.ID || i.Root || i.State != Active {
+			continue
+		}
+		next, err := a.successor(ctx, i, root)
+		if err != nil {
+			return nil, err
+		}
+		change.Add = append(change.Add, next.IssuerRecord)
+		change.Retire = append(change.Retire, i.ID)
+	}
+	if err := a.Hierarchy.Change(ctx, change); err != nil {
+		return nil, err
+	}
+	return root, a.Reload(ctx)
+}
+
+// cross has one root certify another's key, for as long as both live.
+func (a *Authority) cross(ctx context.Context, subject, by *Issuer) ([]byte, error) {
+	life := subject.cert.NotAfter.Sub(a.Clock())
+	_, certs, err := a.certifyAuthority(ctx, subject, by, life, by.plan())
+	if err != nil {
+		return nil, err
+	}
+	return certs[0], nil
+}
+
+// plan gives what a successor takes over.
+func (i *Issuer) plan() Plan {
+	p := Plan{Shards: i.Shards, StatusURL: i.StatusURL, Domains: i.domains()}
+	if len(i.cert.Subject.Organization) > 0 {
+		p.Organization = i.cert.Subject.Organization[0]
+	}
+	return p
+}
+
+// keyAlgorithm gives the word for the issuer's own kind of key.
+func (i *Issuer) keyAlgorithm() string {
+	kind, _ := keyKind(i.cert.PublicKey)
+	if kind != "rsa" {
+		return kind
+	}
+	if size := rsaBits(i.cert); size >= 4096 {
+		return "rsa-4096"
+	} else if size >= 3072 {
+		return "rsa-3072"
+	}
+	return "rsa-2048"
+}
+
+func rsaBits(cert *x509.Certificate) int {
+	if k, ok := cert.PublicKey.(interface{ Size() int }); ok {
+		return k.Size() * 8
+	}
+	return 0
+}

@@ -1,0 +1,47 @@
+package ca
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"math/big"
+	"strings"
+)
+
+// Serial is a certificate's serial number: the lower-case hex of its octets,
+// without the sign octet that DER may put in front.
+type Serial string
+
+// newSerial draws 16 octets, the first between 0x40 and 0x7f: positive, of
+// fixed length and with 126 random bits (RFC 5280 §4.1.2.2 allows 20 octets).
+func newSerial() Serial {
+	var b [16]byte
+	rand.Read(b[:])
+	b[0] = b[0]&0x3f | 0x40
+	return Serial(hex.EncodeToString(b[:]))
+}
+
+// SerialOf gives the serial of a number found in a certificate.
+func SerialOf(n *big.Int) Serial { return Serial(hex.EncodeToString(n.Bytes())) }
+
+// ParseSerial reads a serial as people paste it: hex in any case, with or
+// without colons. Errors are of kind [Invalid].
+func ParseSerial(text string) (Serial, error) {
+	clean := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
+	b, err := hex.DecodeString(clean)
+	if err != nil || len(b) == 0 || len(b) > 21 {
+		return "", Errorf(Invalid, "%q is not a serial number: up to 20 octets in hex are expected", clip(text))
+	}
+	return SerialOf(new(big.Int).SetBytes(b)), nil
+}
+
+// Int gives the serial as a number.
+func (s Serial) Int() *big.Int {
+	b, _ := hex.DecodeString(string(s))
+	return new(big.Int).SetBytes(b)
+}
+
+// Bytes gives the serial's octets.
+func (s Serial) Bytes() []byte {
+	b, _ := hex.DecodeString(string(s))
+	return b
+}

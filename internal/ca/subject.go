@@ -1,0 +1,73 @@
+package ca
+
+import (
+	"crypto/x509/pkix"
+	"slices"
+	"unicode/utf8"
+)
+
+// attributes gives each attribute's word in profiles and its value.
+func (s Subject) attributes() map[string]string {
+	return map[string]string{
+		"common_name":         s.CommonName,
+		"serial_number":       s.SerialNumber,
+		"organization":        s.Organization,
+		"organizational_unit": s.OrganizationalUnit,
+		"country":             s.Country,
+		"locality":            s.Locality,
+		"province":            s.Province,
+	}
+}
+
+// upper bounds of RFC 5280 appendix A.1, in characters
+var attributeBounds = map[string]int{
+	"common_name": 64, "serial_number": 64, "organization": 64,
+	"organizational_unit": 64, "country": 2, "locality": 128, "province": 128,
+}
+
+// admit checks the asked subject against the profile's rules.
+func (r subjectRules) admit(s Subject) error {
+	for word, value := range s.attributes() {
+		switch {
+		case value == "" && slices.Contains(r.Require, word):
+			return Errorf(Invalid, "this profile needs the subject attribute %s", word)
+		case value == "":
+			continue
+		case !slices.Contains(r.Take, word) && !slices.Contains(r.Require, word):
+			return Errorf(Denied, "this profile does not take the subject attribute %s", word)
+		case !utf8.ValidString(value) || utf8.RuneCountInString(value) > attributeBounds[word]:
+			return Errorf(Invalid, "the subject attribute %s is longer than %d characters or not UTF-8", word, attributeBounds[word])
+		}
+	}
+	return nil
+}
+
+// name gives the certificate's subject: what was asked, with the common name
+// that the profile wants. A name that does not fit in 64 characters stays in
+// the subject alternative names only.
+func (r subjectRules) name(s Subject, names []Identifier) pkix.Name {
+	cn := s.CommonName
+	if r.CommonName == "first-name" && cn == "" {
+		for _, n := range names {
+			if len(n.Value()) <= attributeBounds["common_name"] {
+				cn = n.Value()
+				break
+			}
+		}
+	}
+	if r.CommonName == "none" {
+		cn = ""
+	}
+	return pkix.Name{
+		CommonName: cn, SerialNumber: s.SerialNumber,
+		Organization: some(s.Organization), OrganizationalUnit: some(s.OrganizationalUnit),
+		Country: some(s.Country), Locality: some(s.Locality), Province: some(s.Province),
+	}
+}
+
+func some(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
