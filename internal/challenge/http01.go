@@ -1,0 +1,224 @@
+package challenge
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const (
+	// maxRedirects bounds a chain of redirects.
+	maxRedirects = 10
+	// bodySlack is how much longer than the key authorization a body may be:
+	// white space at its end (RFC 8555 §8.3), and enough of a wrong one to show.
+	bodySlack = 512
+	// maxHeader bounds the header of an answer.
+	maxHeader = 32 << 10
+)
+
+// http01 fetches the key authorization (RFC 8555 §8.3), following redirects.
+func (v *Validator) http01(ctx context.Context, j Job, t *trail) (netip.Addr, *Failure) {
+	at := &url.URL{
+		Scheme: "http",
+		Host:   hostPort(j.Target.Value, v.conf.HTTPPort, 80),
+		Path:   "/.well-known/acme-challenge/" + j.Token,
+	}
+	seen := map[string]bool{}
+	for hops := 0; ; hops++ {
+		port, f := v.permit(at)
+		switch {
+		case f != nil:
+			return netip.Addr{}, f
+		case hops > maxRedirects:
+			return netip.Addr{}, fail(IncorrectResponse, "there were more than %d redirects, the last to %s", maxRedirects, at)
+		case seen[at.String()]:
+			return netip.Addr{}, fail(IncorrectResponse, "the redirects form a loop through %s", at)
+		}
+		seen[at.String()] = true
+		p, f := v.get(ctx, at, port, page{limit: len(j.KeyAuthorization) + bodySlack}, t)
+		if f != nil {
+			return p.addr, f
+		}
+		if p.next == nil {
+			return p.addr, p.compare(j)
+		}
+		at = p.next
+	}
+}
+
+// permit gives the port of a URL that may be fetched, or a failure: a redirect
+// may lead to any host, but not to a service that is no web server.
+func (v *Validator) permit(u *url.URL) (uint16, *Failure) {
+	usual := v.conf.HTTPPort
+	switch u.Scheme {
+	case "http":
+	case "https":
+		usual = v.conf.TLSPort
+	default:
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only http and https are", u.Redacted())
+	}
+	if u.User != nil || u.Hostname() == "" {
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: it has no host or has a user name", u.Redacted())
+	}
+	if u.Port() == "" {
+		return usual, nil
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	port := uint16(n)
+	if err != nil || port != 80 && port != 443 && port != v.conf.HTTPPort && port != v.conf.TLSPort {
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only ports 80 and 443 are allowed", u)
+	}
+	return port, nil
+}
+
+// page is what a GET brought.
+type page struct {
+	url   string
+	limit int // of the body, in bytes
+	addr  netip.Addr
+	code  int
+	body  []byte
+	long  bool     // the body went on beyond the limit
+	next  *url.URL // where a redirect leads
+}
+
+// get fetches one URL, without following redirects, over a connection to a
+// checked address.
+func (v *Validator) get(ctx context.Context, u *url.URL, port uint16, p page, t *trail) (page, *Failure) {
+	p.url = u.String()
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	conn, addr, f := v.dial(ctx, host, port, t)
+	p.addr = addr
+	if f != nil {
+		f.Detail = printable("GET "+p.url+": "+f.Detail, maxDetail)
+		return p, f
+	}
+	defer conn.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return p, fail(IncorrectResponse, "%q cannot be fetched: %s", p.url, err).because(err).at(addr)
+	}
+	req.Header.Set("User-Agent", v.conf.UserAgent)
+	req.Header.Set("Accept", "*/*")
+	transport := oneShot(conn, host)
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return p, p.exchangeFailure(err)
+	}
+	defer resp.Body.Close()
+	p.code = resp.StatusCode
+	t.add("GET %s gave status %d", p.url, p.code)
+	return p.read(resp, t)
+}
+
+// read takes the redirect or the body from a response.
+func (p page) read(resp *http.Response, t *trail) (page, *Failure) {
+	if location := resp.Header.Get("Location"); location != "" && isRedirect(p.code) {
+		next, err := resp.Request.URL.Parse(location)
+		if err != nil {
+			return p, fail(IncorrectResponse, "GET %s at %s: status %d with the unreadable Location %s", p.url, p.addr, p.code, excerpt([]byte(location))).because(err).at(p.addr)
+		}
+		next.Fragment, next.RawFragment = "", ""
+		t.add("redirect to %s", next.Redacted())
+		p.next = next
+		return p, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(p.limit)+1))
+	if len(body) > p.limit {
+		p.long, body = true, body[:p.limit]
+	}
+	p.body = body
+	if err != nil && !p.long {
+		why := "the body broke off"
+		if timedOut(err) {
+			why = "the body did not end in time"
+		}
+		return p, fail(Connection, "GET %s at %s: %s after %d bytes (%s): %s", p.url, p.addr, why, len(body), excerpt(body), err).because(err).at(p.addr)
+	}
+	return p, nil
+}
+
+// isRedirect says whether a status asks to look elsewhere (RFC 9110 §15.4).
+func isRedirect(code int) bool {
+	switch code {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// compare checks the last page against the key authorization. Only status 200
+// counts; white space at the end of the body does not (RFC 8555 §8.3 step 4).
+func (p page) compare(j Job) *Failure {
+	if p.code != http.StatusOK {
+		return fail(Unauthorized, "GET %s at %s: status %d instead of 200; the body begins with %s; expected %q",
+			p.url, p.addr, p.code, excerpt(p.body), j.KeyAuthorization).at(p.addr)
+	}
+	body := bytes.TrimRight(p.body, " \t\r\n\v\f")
+	if p.long {
+		return fail(IncorrectResponse, "GET %s at %s: the body is longer than %d bytes and begins with %s; expected %q and nothing else",
+			p.url, p.addr, p.limit, excerpt(p.body), j.KeyAuthorization).at(p.addr)
+	}
+	if !same(body, []byte(j.KeyAuthorization)) {
+		return fail(Unauthorized, "GET %s at %s: the body has %d bytes and begins with %s; expected %q",
+			p.url, p.addr, len(p.body), excerpt(p.body), j.KeyAuthorization).at(p.addr)
+	}
+	return nil
+}
+
+// exchangeFailure sorts an error of the exchange after the connection was made.
+func (p page) exchangeFailure(err error) *Failure {
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &record) || errors.As(err, &alert):
+		return fail(TLS, "GET %s at %s: the TLS handshake failed: %s", p.url, p.addr, err).because(err).at(p.addr)
+	case timedOut(err):
+		return fail(Connection, "GET %s at %s: connected, but there was no answer in time", p.url, p.addr).because(err).at(p.addr)
+	}
+	return fail(Connection, "GET %s at %s: the exchange failed: %s", p.url, p.addr, err).because(err).at(p.addr)
+}
+
+// oneShot is a transport over exactly one connection that is already there: it
+// resolves nothing, uses no proxy and keeps nothing alive. Certificates are not
+// verified: a site may redirect to its own https before it has a certificate, and
+// the proof is the content.
+func oneShot(conn net.Conn, host string) *http.Transport {
+	given := make(chan net.Conn, 1)
+	given <- conn
+	return &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			select {
+			case c := <-given:
+				return c, nil
+			default:
+				return nil, errors.New("the connection was used up")
+			}
+		},
+		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true, ServerName: host},
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+}
+
+// hostPort writes a host for a URL, with brackets around IPv6 and without the
+// scheme's own port.
+func hostPort(host string, port, own uint16) string {
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = "[" + host + "]"
+	}
+	if port == own {
+		return host
+	}
+	return host + ":" + strconv.Itoa(int(port))
+}
