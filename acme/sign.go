@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 )
 
@@ -61,10 +62,21 @@ func Sign(signer crypto.Signer, header Header, payload []byte) ([]byte, error) {
 // (RFC 8555 §7.3.4). Its String and LogValue never show the key.
 type ExternalAccount struct {
 	KeyID string
-	Key   []byte
+	Key   []byte `json:"-"`
 	// Algorithm is HS256 (if empty), HS384 or HS512.
 	Algorithm string
 }
+
+// String shows everything but the key.
+func (e ExternalAccount) String() string {
+	return fmt.Sprintf("external account %q, key of %d octets", e.KeyID, len(e.Key))
+}
+
+// GoString is String, for %#v.
+func (e ExternalAccount) GoString() string { return e.String() }
+
+// LogValue is String.
+func (e ExternalAccount) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // SignMAC makes the value of "externalAccountBinding": accountKey, authenticated with
 // the external account's key, for a newAccount request to url.
