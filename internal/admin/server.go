@@ -63,7 +63,7 @@ type Description struct {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	caller, known := CallerOf(r.Context())
+	_, known := CallerOf(r.Context())
 	name, isOperation := strings.CutPrefix(r.URL.Path, prefix+"/")
 	switch {
 	case !known:
@@ -71,7 +71,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == prefix && r.Method == http.MethodGet:
 		answer(w, http.StatusOK, s.list())
 	case isOperation && r.Method == http.MethodPost:
-		s.call(w, r, caller, name)
+		s.call(w, r, name)
 	case isOperation || r.URL.Path == prefix:
 		w.Header().Set("Allow", map[bool]string{true: http.MethodPost, false: http.MethodGet}[isOperation])
 		answer(w, http.StatusMethodNotAllowed, &Error{Kind: Invalid, Detail: "POST " + prefix + "/NAME calls an operation, GET " + prefix + " lists them"})
@@ -89,7 +89,8 @@ func (s *Server) list() []Description {
 	return list
 }
 
-func (s *Server) call(w http.ResponseWriter, r *http.Request, caller Caller, name string) {
+func (s *Server) call(w http.ResponseWriter, r *http.Request, name string) {
+	caller, _ := CallerOf(r.Context())
 	o, ok := s.operations[name]
 	if !ok {
 		s.refuse(w, r, &Error{Kind: NotFound, Detail: fmt.Sprintf("this server knows no operation %q: is it older than the command?", name)})

@@ -43,15 +43,21 @@ func (v *checker) oneOf(key, value string, choices ...string) {
 	}
 }
 
-func (v *checker) between(key string, value, low, high int) {
-	if value < low || value > high {
-		v.report(key, "%d is out of range: choose from %d to %d", value, low, high)
+// numbers and durations are ranges with both ends in them.
+type (
+	numbers   struct{ low, high int }
+	durations struct{ low, high time.Duration }
+)
+
+func (v *checker) between(key string, value int, in numbers) {
+	if value < in.low || value > in.high {
+		v.report(key, "%d is out of range: choose from %d to %d", value, in.low, in.high)
 	}
 }
 
-func (v *checker) lasts(key string, value Duration, low, high time.Duration) {
-	if value.Std() < low || value.Std() > high {
-		v.report(key, "%s is out of range: choose from %s to %s", value, Duration(low), Duration(high))
+func (v *checker) lasts(key string, value Duration, in durations) {
+	if value.Std() < in.low || value.Std() > in.high {
+		v.report(key, "%s is out of range: choose from %s to %s", value, Duration(in.low), Duration(in.high))
 	}
 }
 
@@ -145,7 +151,7 @@ func isDomain(name string) bool {
 func (v *checker) storage() {
 	d := v.c.Database
 	v.databaseURL()
-	v.between("database.max_connections", d.MaxConnections, 1, 10000)
+	v.between("database.max_connections", d.MaxConnections, numbers{1, 10000})
 	if d.Password.Scheme() == "passphrase-file" {
 		v.report("database.password", "write \"file:PATH\" or \"credential:NAME\"")
 	}

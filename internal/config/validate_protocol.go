@@ -17,8 +17,8 @@ func (v *checker) hierarchy() {
 	keys := []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"}
 	v.oneOf("hierarchy.root_key", h.RootKey, keys...)
 	v.oneOf("hierarchy.issuer_key", h.IssuerKey, keys...)
-	v.lasts("hierarchy.root_life", h.RootLife, time.Hour, longest)
-	v.lasts("hierarchy.issuer_life", h.IssuerLife, time.Hour, longest)
+	v.lasts("hierarchy.root_life", h.RootLife, durations{time.Hour, longest})
+	v.lasts("hierarchy.issuer_life", h.IssuerLife, durations{time.Hour, longest})
 	if h.IssuerLife > h.RootLife {
 		v.report("hierarchy.issuer_life", "%s is longer than root_life, %s: nothing outlives its root", h.IssuerLife, h.RootLife)
 	}
@@ -33,7 +33,7 @@ func (v *checker) hierarchy() {
 		}
 	}
 	v.unique("hierarchy.domains", h.Domains)
-	v.between("hierarchy.crl_shards", h.CRLShards, 1, 1024)
+	v.between("hierarchy.crl_shards", h.CRLShards, numbers{1, 1024})
 }
 
 // profileName is what may stand in a URL, a file name and a JSON object alike.
@@ -58,11 +58,11 @@ func (v *checker) acme() {
 		}
 	}
 	v.unique("acme.profiles", a.Profiles)
-	v.lasts("acme.order_life", a.OrderLife, time.Minute, 90*day)
-	v.lasts("acme.authorization_life", a.AuthorizationLife, time.Minute, 398*day)
-	v.between("acme.max_names", a.MaxNames, 1, 1000)
-	v.between("acme.http01_port", a.HTTP01Port, 1, 65535)
-	v.between("acme.tlsalpn01_port", a.TLSALPN01Port, 1, 65535)
+	v.lasts("acme.order_life", a.OrderLife, durations{time.Minute, 90*day})
+	v.lasts("acme.authorization_life", a.AuthorizationLife, durations{time.Minute, 398*day})
+	v.between("acme.max_names", a.MaxNames, numbers{1, 1000})
+	v.between("acme.http01_port", a.HTTP01Port, numbers{1, 65535})
+	v.between("acme.tlsalpn01_port", a.TLSALPN01Port, numbers{1, 65535})
 	if len(a.Challenges) == 0 {
 		v.report("acme.challenges", "must name at least one of http-01, dns-01, tls-alpn-01")
 	}
@@ -100,15 +100,15 @@ func (v *checker) validation() {
 			}
 		}
 	}
-	v.lasts("validation.timeout", c.Timeout, 100*time.Millisecond, 5*time.Minute)
-	v.between("validation.workers", c.Workers, 1, 10000)
+	v.lasts("validation.timeout", c.Timeout, durations{100*time.Millisecond, 5*time.Minute})
+	v.between("validation.workers", c.Workers, numbers{1, 10000})
 }
 
 func (v *checker) status() {
 	s := v.c.Status
-	v.lasts("status.crl_life", s.CRLLife, time.Minute, 398*day)
-	v.lasts("status.ocsp_life", s.OCSPLife, time.Minute, 398*day)
-	v.lasts("status.crl_refresh", s.CRLRefresh, time.Second, 398*day)
+	v.lasts("status.crl_life", s.CRLLife, durations{time.Minute, 398*day})
+	v.lasts("status.ocsp_life", s.OCSPLife, durations{time.Minute, 398*day})
+	v.lasts("status.crl_refresh", s.CRLRefresh, durations{time.Second, 398*day})
 	if 2*s.CRLRefresh > s.CRLLife {
 		v.report("status.crl_refresh", "%s is more than half of crl_life, %s: one failure would leave an expired CRL", s.CRLRefresh, s.CRLLife)
 	}
