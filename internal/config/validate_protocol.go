@@ -58,8 +58,8 @@ func (v *checker) acme() {
 		}
 	}
 	v.unique("acme.profiles", a.Profiles)
-	v.lasts("acme.order_life", a.OrderLife, durations{time.Minute, 90*day})
-	v.lasts("acme.authorization_life", a.AuthorizationLife, durations{time.Minute, 398*day})
+	v.lasts("acme.order_life", a.OrderLife, durations{time.Minute, 90 * day})
+	v.lasts("acme.authorization_life", a.AuthorizationLife, durations{time.Minute, 398 * day})
 	v.between("acme.max_names", a.MaxNames, numbers{1, 1000})
 	v.between("acme.http01_port", a.HTTP01Port, numbers{1, 65535})
 	v.between("acme.tlsalpn01_port", a.TLSALPN01Port, numbers{1, 65535})
@@ -100,15 +100,15 @@ func (v *checker) validation() {
 			}
 		}
 	}
-	v.lasts("validation.timeout", c.Timeout, durations{100*time.Millisecond, 5*time.Minute})
+	v.lasts("validation.timeout", c.Timeout, durations{100 * time.Millisecond, 5 * time.Minute})
 	v.between("validation.workers", c.Workers, numbers{1, 10000})
 }
 
 func (v *checker) status() {
 	s := v.c.Status
-	v.lasts("status.crl_life", s.CRLLife, durations{time.Minute, 398*day})
-	v.lasts("status.ocsp_life", s.OCSPLife, durations{time.Minute, 398*day})
-	v.lasts("status.crl_refresh", s.CRLRefresh, durations{time.Second, 398*day})
+	v.lasts("status.crl_life", s.CRLLife, durations{time.Minute, 398 * day})
+	v.lasts("status.ocsp_life", s.OCSPLife, durations{time.Minute, 398 * day})
+	v.lasts("status.crl_refresh", s.CRLRefresh, durations{time.Second, 398 * day})
 	if 2*s.CRLRefresh > s.CRLLife {
 		v.report("status.crl_refresh", "%s is more than half of crl_life, %s: one failure would leave an expired CRL", s.CRLRefresh, s.CRLLife)
 	}
