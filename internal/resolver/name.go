@@ -27,10 +27,11 @@ func canonicalName(name string) (string, error) {
 		if len(label) > 63 {
 			return bad("it has a label of more than 63 characters")
 		}
-		for _, c := range []byte(label) {
-			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return bad("a host name has only letters, digits, hyphens and dots")
-			}
+	}
+	// Checked as written: lower case makes a k of the Kelvin sign.
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return bad("a host name has only letters, digits, hyphens and dots")
 		}
 	}
 	return n, nil
