@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
+	"strconv"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -67,7 +68,9 @@ func (a *Authority) refreshCRL(ctx context.Context, issuer *Issuer, shard int) (
 	if next.DER, err = issuer.sign(warrant); err != nil {
 		return false, err
 	}
-	err = a.Revocations.SaveCRL(ctx, next)
+	event := NewEvent(now, coreItself, "crl.signed", issuer.ID)
+	event.Detail = map[string]string{"shard": strconv.Itoa(shard), "number": strconv.FormatInt(next.Number, 10), "entries": strconv.Itoa(len(entries))}
+	err = a.Revocations.SaveCRL(ctx, next, event)
 	if KindOf(err) == Conflict {
 		return false, nil
 	}

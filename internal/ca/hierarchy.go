@@ -24,11 +24,21 @@ type Hierarchy interface {
 
 // Change is one step of the hierarchy's history.
 type Change struct {
-	Add     []IssuerRecord
-	Cross   map[string][]byte // issuer ID → a further certificate for its key, DER
-	Retire  []string          // issuer IDs
-	Revoked []RevokedEntry    // of an imported authority, for its CRLs
-	Event   Event
+	Add    []IssuerRecord
+	Cross  map[string][]byte // issuer ID → a further certificate for its key, DER
+	Retire []string          // issuer IDs
+	Event  Event
+
+	// Of an imported authority, Add[0]: what it revoked before, for its CRLs,
+	// until it ends itself.
+	Revoked      []RevokedEntry
+	RevokedUntil time.Time
+}
+
+// ShardOf gives the CRL of the first added issuer that answers for a serial.
+func (c *Change) ShardOf(s Serial) int {
+	i := Issuer{IssuerRecord: c.Add[0]}
+	return i.ShardOf(s)
 }
 
 // Plan says what a hierarchy shall be: [Authority.Found]'s argument.

@@ -42,7 +42,7 @@ func (a *Authority) Import(ctx context.Context, in Imported) (*Issuer, error) {
 	if len(in.Chain) == 0 {
 		return nil, Errorf(Invalid, "there is no certificate in what was given")
 	}
-	change := Change{Revoked: in.Revoked}
+	change := Change{Revoked: in.Revoked, RevokedUntil: in.Chain[0].NotAfter}
 	for n, cert := range in.Chain {
 		record, err := a.importRecord(in, n, cert)
 		if err != nil {

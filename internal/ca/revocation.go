@@ -100,7 +100,7 @@ type Revocations interface {
 	CRL(ctx context.Context, issuer string, shard int) (CRLRecord, error)
 	// SaveCRL stores a CRL if its number is exactly one more than the stored
 	// one's; otherwise another process was quicker: kind [Conflict].
-	SaveCRL(ctx context.Context, r CRLRecord) error
+	SaveCRL(ctx context.Context, r CRLRecord, e Event) error
 }
 
 // Revoke revokes a certificate. The room has checked that By may. It is in

@@ -23,6 +23,9 @@ func newSerial() Serial {
 // SerialOf gives the serial of a number found in a certificate.
 func SerialOf(n *big.Int) Serial { return Serial(hex.EncodeToString(n.Bytes())) }
 
+// SerialOfBytes gives the serial of stored octets, see [Serial.Bytes].
+func SerialOfBytes(b []byte) Serial { return Serial(hex.EncodeToString(b)) }
+
 // ParseSerial reads a serial as people paste it: hex in any case, with or
 // without colons. Errors are of kind [Invalid].
 func ParseSerial(text string) (Serial, error) {

@@ -1,0 +1,15 @@
+package sqlstore
+
+import (
+	"context"
+
+	"chancery/internal/sqldb"
+)
+
+// migrations is the schema's history; entries are added, never changed.
+var migrations = []sqldb.Migration{
+	{Number: 1, Name: "core", SQL: coreSchema},
+}
+
+// Migrate brings the database to this release's schema.
+func Migrate(ctx context.Context, db *sqldb.DB) error { return db.Migrate(ctx, migrations) }
