@@ -82,7 +82,7 @@ func FuzzUnescape(f *testing.F) {
 		if len(s) > 255 {
 			s = s[:255]
 		}
-		wire := append([]byte{0, 0, 16, 0, 1, 0, 0, 0, 0, 0, byte(len(s) + 1), byte(len(s))}, s...)
+		wire := append([]byte{0, 0, 16, 0, 1, 0, 0, 0, 0, byte((len(s) + 1) >> 8), byte(len(s) + 1), byte(len(s))}, s...)
 		rr, _, err := dns.UnpackRR(wire, 0)
 		if err != nil {
 			t.Fatal(err)
