@@ -36,7 +36,7 @@ func (c *Client) Certificate(ctx context.Context, url string) (*Chain, error) {
 }
 
 // ParseChain reads application/pem-certificate-chain strictly: certificates and
-// nothing else (RFC 8555 §9.1: a client that finds more MUST NOT use it).
+// nothing else (RFC 8555 §11.4: a client MUST reject a file with more).
 func ParseChain(text []byte) (*Chain, error) {
 	chain := &Chain{PEM: text}
 	for rest := bytes.TrimSpace(text); len(rest) > 0; rest = bytes.TrimSpace(rest) {

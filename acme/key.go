@@ -35,9 +35,12 @@ func NewKey(public crypto.PublicKey) (*Key, error) {
 	switch pub := public.(type) {
 	case *ecdsa.PublicKey:
 		c, ok := curveOf(pub.Curve)
+		if !ok {
+			return nil, badKey("the EC key is not on P-256, P-384 or P-521")
+		}
 		point, err := pub.Bytes()
-		if !ok || err != nil {
-			return nil, badKey("the EC key is not a point on P-256, P-384 or P-521")
+		if err != nil {
+			return nil, badKey("the EC key is not a point on %s", c.name)
 		}
 		k.algorithm = c.alg
 		k.canonical = fmt.Appendf(nil, `{"crv":%q,"kty":"EC","x":%q,"y":%q}`,

@@ -29,8 +29,8 @@ type ObtainRequest struct {
 	Profile             string
 	Replaces            string
 	NotBefore, NotAfter time.Time
-	// Key is the certificate's own key, which must not be the account's (RFC 8555
-	// §11.1); a CSR with the identifiers is made with it.
+	// Key is the certificate's own key, not the account's; a CSR with the identifiers is
+	// made with it.
 	Key crypto.Signer
 	// CSR, in DER, is sent instead if it is not empty.
 	CSR    []byte
