@@ -1,0 +1,121 @@
+// Package storetest holds the behaviour suites that every store must pass, on
+// every engine, and what tests need to stand up a core: it is imported by tests
+// only.
+package storetest
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"chancery/internal/ca"
+	"chancery/internal/peertest"
+	"chancery/internal/sqldb"
+	"chancery/internal/sqlstore"
+)
+
+// Each runs the test on a fresh, migrated database of both engines; PostgreSQL
+// is skipped, with the reason, where none can be started.
+func Each(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, open(t, peertest.Postgres(t))) })
+}
+
+// SQLite gives a fresh, migrated SQLite database.
+func SQLite(t testing.TB) *sqldb.DB {
+	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "chancery.db"))
+}
+
+func open(t testing.TB, url string) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(context.Background(), sqldb.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if err := sqlstore.Migrate(context.Background(), db); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// Keys is a key store in memory.
+type Keys struct {
+	mu   sync.Mutex
+	held map[string]crypto.Signer
+}
+
+// Load implements [ca.Keys].
+func (k *Keys) Load(_ context.Context, name string) (crypto.Signer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s, ok := k.held[name]; ok {
+		return s, nil
+	}
+	return nil, ca.Errorf(ca.NotFound, "no key %s", name)
+}
+
+// Generate implements [ca.Keys].
+func (k *Keys) Generate(_ context.Context, name, algorithm string) (signer crypto.Signer, err error) {
+	switch algorithm {
+	case "ecdsa-p256":
+		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "ecdsa-p384":
+		signer, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ecdsa-p521":
+		signer, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "rsa-2048":
+		signer, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "ed25519":
+		_, signer, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		err = fmt.Errorf("no algorithm %q", algorithm)
+	}
+	if err == nil {
+		k.Put(name, signer)
+	}
+	return signer, err
+}
+
+// Put stores a key made elsewhere.
+func (k *Keys) Put(name string, signer crypto.Signer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held == nil {
+		k.held = map[string]crypto.Signer{}
+	}
+	k.held[name] = signer
+}
+
+// Plan is a small hierarchy for tests.
+var Plan = ca.Plan{
+	Organization: "Example", RootKey: "ecdsa-p384", IssuerKey: "ecdsa-p256",
+	RootLife: 20 * 365 * 24 * time.Hour, IssuerLife: 5 * 365 * 24 * time.Hour,
+	Shards: 1, StatusURL: "http://status.example",
+}
+
+// Authority gives a core over the store; clock nil is the real one. It knows
+// no issuers: call Found.
+func Authority(t testing.TB, store *sqlstore.Store, keys ca.Keys, clock func() time.Time) *ca.Authority {
+	t.Helper()
+	if clock == nil {
+		clock = time.Now
+	}
+	a, err := ca.New(ca.Config{
+		Ledger: store, Recovery: store, Revocations: store, Hierarchy: store, Keys: keys,
+		Profiles: ca.Shipped(), Clock: clock, SealKey: [32]byte{1}, CRLLife: 7 * 24 * time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
