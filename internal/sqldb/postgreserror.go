@@ -76,7 +76,8 @@ func byConnection(err error) error {
 // committed gives the error of a COMMIT or an autocommitted statement its kind.
 // The server's own refusal is the truth, unless it ends the connection with it:
 // then the commit may have been made just before. Silence, the connection being
-// dead, is uncertain.
+// dead, is uncertain. pgconn.SafeToRetry is no witness here: in pgx 5.12 it also
+// holds for "conn closed" after the message was sent and the answer cut off.
 func committed(err error, dead bool) error {
 	if err == nil {
 		return nil
@@ -85,11 +86,8 @@ func committed(err error, dead bool) error {
 	if errors.As(err, &e) && e.SeverityUnlocalized != "FATAL" && e.SeverityUnlocalized != "PANIC" {
 		return postgresError(err)
 	}
-	if pgconn.SafeToRetry(err) { // nothing was sent
-		return again{&failure{kind: ErrUnavailable, cause: err}}
-	}
 	if e == nil && !dead {
-		return fmt.Errorf("sqldb: %w", err) // the arguments could not even be encoded
+		return fmt.Errorf("sqldb: %w", err) // e.g. the arguments could not even be encoded
 	}
 	return &failure{kind: ErrUncertain, cause: err}
 }
