@@ -43,7 +43,7 @@ func (v *Validator) http01(ctx context.Context, j Job, t *trail) (netip.Addr, *F
 			return netip.Addr{}, fail(IncorrectResponse, "the redirects form a loop through %s", at)
 		}
 		seen[at.String()] = true
-		p, f := v.get(ctx, at, port, page{limit: len(j.KeyAuthorization) + bodySlack}, t)
+		p, f := v.get(ctx, page{at: at, port: port, limit: len(j.KeyAuthorization) + bodySlack}, t)
 		if f != nil {
 			return p.addr, f
 		}
@@ -79,10 +79,13 @@ func (v *Validator) permit(u *url.URL) (uint16, *Failure) {
 	return port, nil
 }
 
-// page is what a GET brought.
+// page is what a GET asked for and brought.
 type page struct {
-	url   string
+	at    *url.URL
+	port  uint16
 	limit int // of the body, in bytes
+
+	url   string // at, in words
 	addr  netip.Addr
 	code  int
 	body  []byte
@@ -91,11 +94,11 @@ type page struct {
 }
 
 // get fetches one URL, without following redirects, over a connection to a
-// checked address.
-func (v *Validator) get(ctx context.Context, u *url.URL, port uint16, p page, t *trail) (page, *Failure) {
-	p.url = u.String()
-	host := strings.TrimSuffix(u.Hostname(), ".")
-	conn, addr, f := v.dial(ctx, host, port, t)
+// checked address, and fills the page in.
+func (v *Validator) get(ctx context.Context, p page, t *trail) (page, *Failure) {
+	p.url = p.at.String()
+	host := strings.TrimSuffix(p.at.Hostname(), ".")
+	conn, addr, f := v.dial(ctx, host, p.port, t)
 	p.addr = addr
 	if f != nil {
 		f.Detail = printable("GET "+p.url+": "+f.Detail, maxDetail)

@@ -185,9 +185,13 @@ func forms(a netip.Addr) []netip.Addr {
 	return []netip.Addr{a, netip.AddrFrom4(in)}
 }
 
-// within says whether a network of the list contains the address.
+// within says whether a network of the list contains the unmapped address. A
+// network of IPv4-mapped addresses means those of IPv4.
 func within(list []netip.Prefix, a netip.Addr) bool {
 	for _, p := range list {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		if p.Contains(a) {
 			return true
 		}
