@@ -1,0 +1,167 @@
+package acmeserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+
+	"chancery/acme"
+)
+
+const (
+	directoryPath = "/acme/directory"
+	// wellKnownPath is where a client looks that knows only the host's name. It gives
+	// the directory itself, since some clients do not follow a redirect there.
+	wellKnownPath = "/.well-known/acme"
+	noncePath     = "/acme/new-nonce"
+	accountPath   = "/acme/account/"
+)
+
+// resource is what is at a path: what a GET gives, or what a signed POST does.
+// Just one of them is there (RFC 8555 §6.3: all but a few are POST only).
+type resource struct {
+	get  func(context.Context, *http.Request) (*answer, error)
+	post func(context.Context, *call) (*answer, error)
+	// takes says which keys may sign a POST.
+	takes signing
+}
+
+// methods gives the value of Allow.
+func (r *resource) methods() string {
+	if r.get != nil {
+		return "GET, HEAD, OPTIONS"
+	}
+	return "POST, OPTIONS"
+}
+
+// resources are all paths of the server. Those of a resource that names are
+// followed by what they name.
+func (s *Server) resources() map[string]resource {
+	all := map[string]resource{
+		directoryPath:             {get: s.getDirectory},
+		wellKnownPath:             {get: s.getDirectory},
+		noncePath:                 {get: s.newNonce},
+		"/acme/new-account":       {post: s.newAccount, takes: byKey},
+		accountPath + "{account}": {post: s.accountResource},
+		"/acme/key-change":        {post: s.changeKey},
+	}
+	return all
+}
+
+// Handler gives the whole server, to be mounted at /acme/ and /.well-known/acme.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, res := range s.resources() {
+		mux.Handle(pattern, s.serve(res))
+	}
+	mux.HandleFunc("/", s.nothing)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.recovered(w, r)
+		s.prepare(w, r)
+		// The mux would redirect a path such as //acme to a clean one; no request
+		// survives a redirect, as its URL is signed.
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			s.nothing(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// serve answers requests for one resource.
+func (s *Server) serve(res resource) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		a, err := s.dispatch(w, r, res)
+		switch {
+		case err != nil:
+			s.refuse(w, r, err)
+		case a != nil:
+			s.respond(w, r, a)
+		}
+	}
+}
+
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, res resource) (*answer, error) {
+	switch {
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", res.methods())
+		// The preflight of a script's request: POST with a Content-Type of JOSE.
+		w.Header().Set("Access-Control-Allow-Methods", res.methods())
+		w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
+		w.Header().Set("Access-Control-Max-Age", "86400")
+		return &answer{status: http.StatusNoContent}, nil
+	case res.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		return res.get(r.Context(), r)
+	case res.post != nil && r.Method == http.MethodPost:
+		c, err := s.authenticate(r, res.takes)
+		if err != nil {
+			return nil, err
+		}
+		return res.post(r.Context(), c)
+	}
+	w.Header().Set("Allow", res.methods())
+	// RFC 8555 §6.3: a GET of what wants POST-as-GET MUST be answered 405 and malformed.
+	p := acme.Malformed("the method %.20s is not for this resource; it takes %s", r.Method, strings.TrimSuffix(res.methods(), ", OPTIONS"))
+	p.Status = http.StatusMethodNotAllowed
+	return nil, p
+}
+
+// nothing answers where there is no resource.
+func (s *Server) nothing(w http.ResponseWriter, r *http.Request) {
+	p := acme.Malformed("there is nothing here; %s says where things are", s.Base+directoryPath)
+	p.Status = http.StatusNotFound
+	s.refuse(w, r, p)
+}
+
+// recovered turns a panic into an answer: one request's mistake must not take
+// the others with it.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		s.refuse(w, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	}
+}
+
+// newNonce gives a fresh nonce (RFC 8555 §7.2), which [Server.prepare] has set:
+// 200 to HEAD, 204 to GET.
+func (s *Server) newNonce(_ context.Context, r *http.Request) (*answer, error) {
+	status := http.StatusNoContent
+	if r.Method == http.MethodHead {
+		status = http.StatusOK
+	}
+	return &answer{status: status}, nil
+}
+
+// getDirectory gives the directory (RFC 8555 §7.1.1).
+func (s *Server) getDirectory(context.Context, *http.Request) (*answer, error) {
+	return &answer{raw: s.directory, mediaType: "application/json"}, nil
+}
+
+// encodeDirectory: all URLs are made of the fixed base, never of what a request
+// says of its host, so no proxy can make clients sign for another.
+func (s *Server) encodeDirectory() ([]byte, error) {
+	at := func(name string) string { return s.Base + "/acme/" + name }
+	profiles := make(map[string]string, len(s.Profiles))
+	for _, name := range s.Profiles {
+		p, ok := s.Authority.Profiles[name]
+		if !ok {
+			return nil, fmt.Errorf("the ACME server is to offer the profile %q, which the authority does not have", name)
+		}
+		profiles[name] = p.Summary
+	}
+	return encode(acme.Directory{
+		NewNonce: s.Base + noncePath, NewAccount: at("new-account"), NewOrder: at("new-order"), NewAuthz: at("new-authz"),
+		RevokeCert: at("revoke-cert"), KeyChange: at("key-change"), RenewalInfo: at("renewal-info"),
+		Meta: &acme.Meta{TermsOfService: s.Terms, Website: s.Website, CAAIdentities: s.CAAIdentities,
+			ExternalAccountRequired: s.RequireEAB, Profiles: profiles},
+	})
+}
+
+// accountURL is the account's name and the "kid" of its requests.
+func (s *Server) accountURL(id string) string { return s.Base + accountPath + id }
