@@ -284,3 +284,63 @@ type oddSigner struct{ crypto.Signer }
 func (oddSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return []byte{0x30, 0}, nil
 }
+
+func TestClientRedirects(t *testing.T) {
+	s := newServer(t)
+	to := s.URL + "/dir"
+	s.override["/moved"] = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", to)
+		w.WriteHeader(302)
+	}
+	c := s.client()
+	c.Directory = s.URL + "/moved"
+	if _, err := c.Discover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, to = range []string{"http://ca.example/dir", s.URL + "/moved"} {
+		if _, err := c.Discover(t.Context()); err == nil {
+			t.Errorf("followed to %s", to)
+		}
+	}
+}
+
+func TestNotOffered(t *testing.T) {
+	s, _ := registered(t)
+	s.override["/dir"] = func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, 200, acme.Directory{NewNonce: s.URL + "/nonce", NewAccount: s.URL + "/new-acct", NewOrder: s.URL + "/new-order"})
+	}
+	c := s.client()
+	if _, err := c.PreAuthorize(t.Context(), exampleName[0]); !errors.Is(err, acme.ErrNotOffered) {
+		t.Error(err)
+	}
+	if _, err := c.RenewalInfo(t.Context(), nil); !errors.Is(err, acme.ErrNotOffered) {
+		t.Error(err)
+	}
+	if err := c.Revoke(t.Context(), nil, nil, nil); !errors.Is(err, acme.ErrNotOffered) {
+		t.Error(err)
+	}
+	if err := c.ChangeKey(t.Context(), newEd(t)); !errors.Is(err, acme.ErrNotOffered) {
+		t.Error(err)
+	}
+	s.override["/dir"] = func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, struct{}{}) }
+	if _, err := s.client().Discover(t.Context()); err == nil {
+		t.Error("an empty directory is accepted")
+	}
+}
+
+// The server's wish outlasts the test: the wait ends because the context does.
+func TestWaitingHonoursRetryAfter(t *testing.T) {
+	s, c := registered(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	looks := 0
+	s.override["/order/1"] = func(w http.ResponseWriter, _ *http.Request) {
+		looks++
+		w.Header().Set("Retry-After", time.Now().Add(24*time.Hour).UTC().Format(http.TimeFormat))
+		reply(w, 200, acme.Order{Status: acme.OrderProcessing})
+		time.AfterFunc(time.Second, cancel)
+	}
+	o, err := c.WaitOrder(ctx, s.URL+"/order/1")
+	if !errors.Is(err, context.Canceled) || looks != 1 || o.RetryAfter < 23*time.Hour {
+		t.Errorf("%+v, %v after %d looks", o, err, looks)
+	}
+}

@@ -127,3 +127,19 @@ func TestParseChain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func FuzzParseChain(f *testing.F) {
+	pair, err := acme.TLSALPNCertificate(exampleName[0], "x")
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	f.Add(good)
+	f.Add(append(bytes.Clone(good), good...))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		chain, err := acme.ParseChain(text)
+		if err == nil && (len(chain.Certificates) == 0 || bytes.Contains(text, []byte("PRIVATE KEY-----"))) {
+			t.Fatalf("accepted %q", text)
+		}
+	})
+}

@@ -146,6 +146,18 @@ func (c *Client) keep(nonce string) {
 	c.nonces = append(c.nonces, nonce)
 }
 
+// checkRedirect follows a few, and never to plain http. A signed request is not sent
+// elsewhere: its signature holds for one URL only.
+func checkRedirect(next *http.Request, via []*http.Request) error {
+	if via[0].Method == http.MethodPost {
+		return http.ErrUseLastResponse
+	}
+	if len(via) > 5 {
+		return errors.New("too many redirects")
+	}
+	return checkURL(next.URL.String())
+}
+
 type sending struct {
 	body   []byte
 	accept string
@@ -167,10 +179,7 @@ func (c *Client) send(ctx context.Context, method, target string, s sending) (*r
 		base = defaultHTTP
 	}
 	client := *base
-	if method == http.MethodPost {
-		// The signature holds for one URL only, so following a redirect cannot succeed.
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
+	client.CheckRedirect = checkRedirect
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("acme: %w", err)
