@@ -43,8 +43,9 @@ type Keys interface {
 // concurrent use; the issuers it knows are replaced as a whole by [Authority.Reload].
 type Authority struct {
 	Config
-	issuers atomic.Pointer[Issuers]
-	crlSet  *lint.Set
+	issuers    atomic.Pointer[Issuers]
+	crlSet     *lint.Set // also lints OCSP responses
+	responders responders
 }
 
 // lease is how long the process that wrote an intent has to finish it before
@@ -68,6 +69,13 @@ func New(cfg Config) (*Authority, error) {
 // it comes; the same id with another key is a [Conflict]. After a failure of
 // kind [Unavailable] the request may be repeated unchanged.
 func (a *Authority) Issue(ctx context.Context, req Request) (Record, error) {
+	return a.issueFrom(ctx, req, nil)
+}
+
+// issueFrom is Issue with the issuer given, which may be a retired one: its
+// OCSP delegates are certified by itself and nobody else (RFC 6960 §4.2.2.2).
+// With nil the profile's line decides.
+func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) (Record, error) {
 	now := a.Clock()
 	profile, ok := a.Profiles[req.Profile]
 	if !ok {
@@ -76,9 +84,11 @@ func (a *Authority) Issue(ctx context.Context, req Request) (Record, error) {
 	if err := profile.admit(&req, now); err != nil {
 		return Record{}, err
 	}
-	issuer, err := a.Issuers().forProfile(profile, now)
-	if err != nil {
-		return Record{}, err
+	if issuer == nil {
+		var err error
+		if issuer, err = a.Issuers().forProfile(profile, now); err != nil {
+			return Record{}, err
+		}
 	}
 	if err := issuer.permits(req.Names); err != nil {
 		return Record{}, err

@@ -14,6 +14,7 @@ type Issuers struct {
 	all    []*Issuer // oldest first
 	byID   map[string]*Issuer
 	chains map[string][]Chain // worked out once: it takes signature checks
+	asked  map[issuerHash]*Issuer
 }
 
 // DefaultLine is the line of issuers that signs when a profile names none.
@@ -45,6 +46,9 @@ func (a *Authority) Reload(ctx context.Context) error {
 	slices.SortFunc(next.all, func(x, y *Issuer) int { return x.Created.Compare(y.Created) })
 	for id, issuer := range next.byID {
 		next.chains[id] = next.findChains(issuer)
+	}
+	if err := next.indexHashes(); err != nil {
+		return err
 	}
 	a.issuers.Store(next)
 	return nil
