@@ -29,6 +29,7 @@ type Warrant struct {
 func (d *Draft) prepare() (*Warrant, error) {
 	t := d.template
 	t.SignatureAlgorithm = d.issuer.algorithm
+	t.AuthorityKeyId = d.issuer.keyID // in a root's own certificate too (RFC 5280 §4.2.1.1 lets it be left out)
 	parent := &x509.Certificate{Subject: d.issuer.subject, RawSubject: d.issuer.rawSubject, SubjectKeyId: d.issuer.keyID}
 	practice, err := d.issuer.practice()
 	if err != nil {

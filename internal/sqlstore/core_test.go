@@ -15,3 +15,7 @@ func TestCore(t *testing.T) {
 func TestRevocations(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *sqldb.DB) { storetest.Revocations(t, sqlstore.New(db)) })
 }
+
+func TestHierarchy(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *sqldb.DB) { storetest.Hierarchy(t, sqlstore.New(db)) })
+}

@@ -56,7 +56,7 @@ func (s *Store) Change(ctx context.Context, c ca.Change) error {
 	for issuer, der := range c.Cross {
 		batch = append(batch, sqldb.Statement{
 			SQL: `INSERT INTO issuer_certificates (issuer, n, der)
-				SELECT issuer, MAX(n) + 1, CAST($2 AS BYTEA) FROM issuer_certificates WHERE issuer = $1 GROUP BY issuer`,
+				SELECT issuer, MAX(n) + 1, $2 FROM issuer_certificates WHERE issuer = $1 GROUP BY issuer`,
 			Args: []any{issuer, der}, Want: 1, Label: errStale,
 		})
 	}

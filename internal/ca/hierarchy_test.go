@@ -1,0 +1,197 @@
+package ca_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"chancery/internal/ca"
+	"chancery/internal/sqlstore"
+	"chancery/internal/storetest"
+)
+
+var operator = ca.Principal{Room: "admin", ID: "operator"}
+
+func TestFoundKinds(t *testing.T) {
+	for _, algorithm := range []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "ed25519"} {
+		t.Run(algorithm, func(t *testing.T) {
+			plan := storetest.Plan
+			plan.RootKey, plan.IssuerKey = algorithm, algorithm
+			c := found(t, plan)
+			r, err := c.Issue(context.Background(), c.request(t, "acme:1", newKey(t).Public(), "a.example"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.verifies(t, r, c.Issuers().Roots()[0]); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := c.RefreshCRLs(context.Background()); err != nil || n != 2 {
+				t.Fatalf("RefreshCRLs gave %d, %v; want a CRL of each authority", n, err)
+			}
+		})
+	}
+}
+
+func TestRootRollover(t *testing.T) {
+	ctx := context.Background()
+	c := found(t, storetest.Plan)
+	oldRoot := c.Issuers().Roots()[0]
+	before, err := c.Issue(ctx, c.request(t, "acme:before", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.now = c.now.Add(time.Minute)
+	if _, err := c.RolloverRoot(ctx, operator, "root"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := c.Issue(ctx, c.request(t, "acme:after", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newRoot := c.Issuers().Roots()[0]
+	if newRoot.Equal(oldRoot) || before.Issuer == after.Issuer {
+		t.Fatal("nothing was rolled over")
+	}
+	for _, r := range []ca.Record{before, after} {
+		for _, root := range []*x509.Certificate{oldRoot, newRoot} {
+			if err := c.verifies(t, r, root); err != nil {
+				t.Errorf("issuer %s under root %s: %v", r.Issuer, root.Subject, err)
+			}
+		}
+		if n := len(c.Issuers().Chains(r.Issuer, c.now)); n != 2 {
+			t.Errorf("issuer %s has %d chains; want the default and one alternate", r.Issuer, n)
+		}
+	}
+	if chain := c.Issuers().Chains(after.Issuer, c.now)[0]; !chain.Root.Equal(oldRoot) || len(chain.Certificates) != 2 {
+		t.Error("the default chain of the new issuer must lead to the old root over NewWithOld")
+	}
+}
+
+func TestIssuerRollover(t *testing.T) {
+	ctx := context.Background()
+	c := found(t, storetest.Plan)
+	before, err := c.Issue(ctx, c.request(t, "acme:before", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.now = c.now.Add(time.Minute)
+	if _, err := c.RolloverIssuer(ctx, operator, "issuing"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := c.Issue(ctx, c.request(t, "acme:after", newKey(t).Public(), "a.example"))
+	if err != nil || after.Issuer == before.Issuer {
+		t.Fatalf("still the old issuer, or %v", err)
+	}
+	if _, err := c.Revoke(ctx, ca.Revocation{Serial: before.Serial, By: operator}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.RefreshCRLs(ctx); err != nil {
+		t.Fatal(err)
+	}
+	crl, err := c.store.CRL(ctx, before.Issuer, 0)
+	if err != nil || crl.Number != 1 {
+		t.Fatalf("a retired issuer must go on signing its CRL: %+v, %v", crl, err)
+	}
+	list, err := x509.ParseRevocationList(crl.DER)
+	if err != nil || len(list.RevokedCertificateEntries) != 1 {
+		t.Fatalf("the CRL has %v, %v", list, err)
+	}
+	if err := list.CheckSignatureFrom(c.Issuers().ByID(before.Issuer).Certificate()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestShardedCRLs(t *testing.T) {
+	ctx := context.Background()
+	plan := storetest.Plan
+	plan.Shards = 4
+	c := found(t, plan)
+	for n := range 8 {
+		r, err := c.Issue(ctx, c.request(t, fmt.Sprintf("acme:%d", n), newKey(t).Public(), "a.example"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Revoke(ctx, ca.Revocation{Serial: r.Serial, By: operator}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.RefreshCRLs(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cert, issuer := parse(t, r.DER), c.Issuers().ByID(r.Issuer)
+		shard := issuer.ShardOf(r.Serial)
+		crl, err := c.store.CRL(ctx, r.Issuer, shard)
+		if err != nil || cert.CRLDistributionPoints[0] != issuer.CRLURL(shard) {
+			t.Fatalf("shard %d: %v", shard, err)
+		}
+		list, err := x509.ParseRevocationList(crl.DER)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, e := range list.RevokedCertificateEntries {
+			found = found || ca.SerialOf(e.SerialNumber) == r.Serial
+		}
+		if !found {
+			t.Fatalf("the CRL that the certificate points to does not list it")
+		}
+	}
+}
+
+// A foreign root certifies our authority: the request goes out, the
+// certificate comes back.
+func TestSubordinate(t *testing.T) {
+	ctx := context.Background()
+	foreign := found(t, storetest.Plan)
+	c := &core{store: sqlstore.New(storetest.SQLite(t)), keys: &storetest.Keys{}, now: time.Now()}
+	c.Authority = storetest.Authority(t, c.store, c.keys, func() time.Time { return c.now })
+	csr, key, err := c.SubordinateCSR(ctx, "issuing", storetest.Plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.ParseCertificateRequest(csr)
+	if err != nil || request.CheckSignature() != nil {
+		t.Fatalf("the request does not stand: %v", err)
+	}
+	root := foreign.Issuers().Roots()[0]
+	signer, err := foreign.keys.Load(ctx, foreign.Issuers().List()[0].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(77), Subject: request.Subject, NotBefore: c.now.Add(-time.Hour), NotAfter: c.now.Add(365 * 24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte{1, 2, 3},
+	}, root, request.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := ca.Imported{By: operator, Line: "issuing", Key: key, Chain: []*x509.Certificate{parse(t, der), root}, StatusURL: "http://status.example",
+		Revoked: []ca.RevokedEntry{{Serial: "1234", At: c.now.Add(-time.Minute), Reason: ca.Superseded}}}
+	if _, err := c.Import(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Issue(ctx, c.request(t, "acme:1", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.verifies(t, r, root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.RefreshCRLs(ctx); err != nil {
+		t.Fatal(err)
+	}
+	crl, err := c.store.CRL(ctx, r.Issuer, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := x509.ParseRevocationList(crl.DER)
+	if err != nil || len(list.RevokedCertificateEntries) != 1 || ca.SerialOf(list.RevokedCertificateEntries[0].SerialNumber) != "1234" {
+		t.Fatalf("what was revoked before the import is not on the CRL: %v", err)
+	}
+	if _, err := c.Import(ctx, in); ca.KindOf(err) != ca.Conflict {
+		t.Fatalf("importing twice gave %v", err)
+	}
+}
