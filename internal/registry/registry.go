@@ -80,15 +80,15 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // Store keeps keys. Every change is durable when it returns, together with its
 // event.
 type Store interface {
-	// CreateKey stores a new key.
-	CreateKey(ctx context.Context, k Key, event ca.Event) error
-	// Key finds by id, kind NotFound.
-	Key(ctx context.Context, id string) (Key, error)
-	// Keys gives all keys, newest first.
-	Keys(ctx context.Context) ([]Key, error)
-	// WithdrawKey marks an unused key as withdrawn; kind Conflict when it was used
+	// CreateExternalKey stores a new key.
+	CreateExternalKey(ctx context.Context, k Key, event ca.Event) error
+	// ExternalKey finds by id, kind NotFound.
+	ExternalKey(ctx context.Context, id string) (Key, error)
+	// ExternalKeys gives all keys, newest first.
+	ExternalKeys(ctx context.Context) ([]Key, error)
+	// WithdrawExternalKey marks an unused key as withdrawn; kind Conflict when it was used
 	// or withdrawn before.
-	WithdrawKey(ctx context.Context, id string, at time.Time, event ca.Event) error
+	WithdrawExternalKey(ctx context.Context, id string, at time.Time, event ca.Event) error
 }
 
 // Sealer encrypts what the store must not know, bound to what it belongs to;
@@ -146,7 +146,7 @@ func (r *Registry) CreateKey(ctx context.Context, o Order) (Key, error) {
 	}
 	event := ca.NewEvent(now, o.By, "external-key.created", k.ID)
 	event.Detail = map[string]string{"label": label}
-	if err := r.store.CreateKey(ctx, k, event); err != nil {
+	if err := r.store.CreateExternalKey(ctx, k, event); err != nil {
 		return Key{}, err
 	}
 	return k, nil
@@ -175,11 +175,11 @@ func (r *Registry) find(ctx context.Context, id string) (Key, error) {
 	if len(id) > 64 || !utf8.ValidString(id) || strings.ContainsFunc(id, control) {
 		return Key{}, ca.Errorf(ca.NotFound, "there is no such external account key")
 	}
-	return r.store.Key(ctx, id)
+	return r.store.ExternalKey(ctx, id)
 }
 
 // Keys gives all keys, newest first, without their secrets.
-func (r *Registry) Keys(ctx context.Context) ([]Key, error) { return r.store.Keys(ctx) }
+func (r *Registry) Keys(ctx context.Context) ([]Key, error) { return r.store.ExternalKeys(ctx) }
 
 // Withdraw ends a key that was not used; kind NotFound, or Conflict when it was
 // used, in which case its account is to be closed instead.
@@ -188,5 +188,5 @@ func (r *Registry) Withdraw(ctx context.Context, by ca.Principal, id string) err
 	if _, err := r.find(ctx, id); err != nil {
 		return err
 	}
-	return r.store.WithdrawKey(ctx, id, now, ca.NewEvent(now, by, "external-key.withdrawn", id))
+	return r.store.WithdrawExternalKey(ctx, id, now, ca.NewEvent(now, by, "external-key.withdrawn", id))
 }

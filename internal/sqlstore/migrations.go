@@ -9,6 +9,7 @@ import (
 // migrations is the schema's history; entries are added, never changed.
 var migrations = []sqldb.Migration{
 	{Number: 1, Name: "core", SQL: coreSchema},
+	{Number: 2, Name: "acme accounts", SQL: accountsSchema},
 }
 
 // Migrate brings the database to this release's schema.
