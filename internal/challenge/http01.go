@@ -85,12 +85,12 @@ type page struct {
 	port  uint16
 	limit int // of the body, in bytes
 
-	url   string // at, in words
-	addr  netip.Addr
-	code  int
-	body  []byte
-	long  bool     // the body went on beyond the limit
-	next  *url.URL // where a redirect leads
+	url  string // at, in words
+	addr netip.Addr
+	code int
+	body []byte
+	long bool     // the body went on beyond the limit
+	next *url.URL // where a redirect leads
 }
 
 // get fetches one URL, without following redirects, over a connection to a
@@ -111,7 +111,12 @@ func (v *Validator) get(ctx context.Context, p page, t *trail) (page, *Failure) 
 	}
 	req.Header.Set("User-Agent", v.conf.UserAgent)
 	req.Header.Set("Accept", "*/*")
-	transport := oneShot(conn, host)
+	if p.at.Scheme == "https" {
+		if conn, f = p.handshake(ctx, conn, host); f != nil {
+			return p, f
+		}
+	}
+	transport := oneShot(conn)
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -180,34 +185,42 @@ func (p page) compare(j Job) *Failure {
 
 // exchangeFailure sorts an error of the exchange after the connection was made.
 func (p page) exchangeFailure(err error) *Failure {
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	switch {
-	case errors.As(err, &record) || errors.As(err, &alert):
-		return fail(TLS, "GET %s at %s: the TLS handshake failed: %s", p.url, p.addr, err).because(err).at(p.addr)
-	case timedOut(err):
+	if timedOut(err) {
 		return fail(Connection, "GET %s at %s: connected, but there was no answer in time", p.url, p.addr).because(err).at(p.addr)
 	}
 	return fail(Connection, "GET %s at %s: the exchange failed: %s", p.url, p.addr, err).because(err).at(p.addr)
 }
 
-// oneShot is a transport over exactly one connection that is already there: it
-// resolves nothing, uses no proxy and keeps nothing alive. Certificates are not
-// verified: a site may redirect to its own https before it has a certificate, and
-// the proof is the content.
-func oneShot(conn net.Conn, host string) *http.Transport {
+// handshake begins TLS. Certificates are not verified: a site may redirect to its
+// own https before it has a certificate, and the proof is the content.
+func (p page) handshake(ctx context.Context, conn net.Conn, host string) (net.Conn, *Failure) {
+	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: host})
+	err := client.HandshakeContext(ctx)
+	switch {
+	case err == nil:
+		return client, nil
+	case timedOut(err):
+		return nil, fail(Connection, "GET %s at %s: the TLS handshake did not end in time", p.url, p.addr).because(err).at(p.addr)
+	}
+	return nil, fail(TLS, "GET %s at %s: the TLS handshake failed: %s", p.url, p.addr, err).because(err).at(p.addr)
+}
+
+// oneShot is a transport over exactly one connection that is already there, with
+// or without TLS: it resolves nothing, uses no proxy and keeps nothing alive.
+func oneShot(conn net.Conn) *http.Transport {
 	given := make(chan net.Conn, 1)
 	given <- conn
+	take := func(context.Context, string, string) (net.Conn, error) {
+		select {
+		case c := <-given:
+			return c, nil
+		default:
+			return nil, errors.New("the connection was used up")
+		}
+	}
 	return &http.Transport{
-		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			select {
-			case c := <-given:
-				return c, nil
-			default:
-				return nil, errors.New("the connection was used up")
-			}
-		},
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true, ServerName: host},
+		DialContext:            take,
+		DialTLSContext:         take,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,

@@ -2,6 +2,7 @@ package challenge_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -82,8 +83,7 @@ func TestHTTP01Request(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	r := newRig(t)
 	var got *http.Request
-	var port uint16
-	port = serve(t, front, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	port := serve(t, front, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if q.URL.RawQuery == "" {
 			w.Header().Set("Set-Cookie", "a=b")
 			http.Redirect(w, q, "?again", http.StatusFound)
@@ -222,6 +222,20 @@ func TestHTTP01RedirectToHTTPS(t *testing.T) {
 	r.conf.TLSPort = r.conf.HTTPPort // no TLS there
 	_, err = r.validate(challenge.HTTP01, "x.example")
 	wantFailure(t, err, challenge.TLS, "https://y.example/p")
+
+	// A server that has no certificate for the name says so with an alert.
+	r.conf.TLSPort, _ = handshakes(t, front, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.EOF }})
+	_, err = r.validate(challenge.HTTP01, "x.example")
+	wantFailure(t, err, challenge.TLS, "https://y.example/p", "127.0.0.2")
+
+	// A server that never answers the hello.
+	l, err := net.Listen("tcp", netip.AddrPortFrom(front, 0).String())
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	r.conf.Timeout = 200 * time.Millisecond
+	r.conf.TLSPort = l.Addr().(*net.TCPAddr).AddrPort().Port()
+	_, err = r.validate(challenge.HTTP01, "x.example")
+	wantFailure(t, err, challenge.Connection, "https://y.example/p", "in time")
 }
 
 func TestHTTP01Families(t *testing.T) {
