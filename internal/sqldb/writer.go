@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,9 @@ func (w *writer) loop() {
 	defer close(w.finished)
 	group := make([]*task, 0, maxGroup)
 	for t := range w.queue {
+		// Those just answered may have their next batch ready in a moment, and
+		// share this commit.
+		runtime.Gosched()
 		group = group[:0]
 		for t != nil {
 			if t.claim() {
