@@ -1,0 +1,138 @@
+package acmeserver
+
+import (
+	"context"
+	"encoding/base64"
+	"time"
+
+	"chancery/acme"
+	"chancery/internal/admin"
+	"chancery/internal/ca"
+	"chancery/internal/registry"
+)
+
+// Operations are what administrators can do with accounts, and with external
+// account keys where there is a registry. Errors are of the core.
+func (s *Server) Operations() []admin.Operation {
+	all := []admin.Operation{
+		admin.Op(admin.Spec{Name: "acme.account.show", Role: admin.Auditor, Summary: "shows an ACME account"}, s.showAccount),
+		admin.Op(admin.Spec{Name: "acme.account.close", Role: admin.Administrator, Summary: "closes an ACME account for good; its certificates stay valid"}, s.closeAccount),
+	}
+	if s.Registry == nil {
+		return all
+	}
+	return append(all,
+		admin.Op(admin.Spec{Name: "eab.create", Role: admin.Registrar, Summary: "makes a key with which one ACME account can be opened"}, s.createKey),
+		admin.Op(admin.Spec{Name: "eab.list", Role: admin.Registrar, Summary: "lists the external account keys"}, s.listKeys),
+		admin.Op(admin.Spec{Name: "eab.withdraw", Role: admin.Registrar, Summary: "withdraws an external account key that was not used"}, s.withdrawKey),
+	)
+}
+
+// by gives an administrator as the core and the events know him.
+func by(caller admin.Caller) ca.Principal { return ca.Principal{Room: "admin", ID: caller.Name} }
+
+// KeyWanted is the input of eab.create.
+type KeyWanted struct {
+	Label   string    `json:"label"`            // for whom
+	Expires time.Time `json:"expires,omitzero"` // RFC 3339; never without
+}
+
+// KeyMade is the output of eab.create: what a client is configured with. The
+// secret is shown this once.
+type KeyMade struct {
+	ID     string `json:"id"`     // the client's key id ("kid")
+	Secret string `json:"secret"` // the client's HMAC key, base64url (RFC 8555 §7.3.4)
+	URL    string `json:"url"`    // the directory to use it at
+}
+
+func (s *Server) createKey(ctx context.Context, caller admin.Caller, in KeyWanted) (KeyMade, error) {
+	k, err := s.Registry.CreateKey(ctx, registry.Order{By: by(caller), Label: in.Label, Expires: in.Expires})
+	if err != nil {
+		return KeyMade{}, err
+	}
+	return KeyMade{ID: k.ID, Secret: base64.RawURLEncoding.EncodeToString(k.Secret), URL: s.Base + directoryPath}, nil
+}
+
+// KeyShown is a key as eab.list shows it.
+type KeyShown struct {
+	ID        string         `json:"id"`
+	Label     string         `json:"label"`
+	State     registry.State `json:"state"`
+	Account   string         `json:"account,omitempty"`
+	By        string         `json:"by"`
+	Created   time.Time      `json:"created"`
+	Expires   time.Time      `json:"expires,omitzero"`
+	Used      time.Time      `json:"used,omitzero"`
+	Withdrawn time.Time      `json:"withdrawn,omitzero"`
+}
+
+// KeysShown is the output of eab.list, newest first.
+type KeysShown struct {
+	Keys []KeyShown `json:"keys"`
+}
+
+func (s *Server) listKeys(ctx context.Context, _ admin.Caller, _ struct{}) (KeysShown, error) {
+	keys, err := s.Registry.Keys(ctx)
+	if err != nil {
+		return KeysShown{}, err
+	}
+	out := KeysShown{Keys: []KeyShown{}}
+	now := s.Clock()
+	for _, k := range keys {
+		out.Keys = append(out.Keys, KeyShown{ID: k.ID, Label: k.Label, State: k.State(now), Account: k.Account, By: k.By.ID,
+			Created: k.CreatedAt, Expires: k.ExpiresAt, Used: k.UsedAt, Withdrawn: k.WithdrawnAt})
+	}
+	return out, nil
+}
+
+// Named is the input of operations on one thing.
+type Named struct {
+	ID string `json:"id"`
+}
+
+func (s *Server) withdrawKey(ctx context.Context, caller admin.Caller, in Named) (struct{}, error) {
+	return struct{}{}, s.Registry.Withdraw(ctx, by(caller), in.ID)
+}
+
+// AccountShown is an account as an administrator sees it.
+type AccountShown struct {
+	ID       string             `json:"id"`
+	URL      string             `json:"url"`
+	Status   acme.AccountStatus `json:"status"`
+	Contacts []string           `json:"contacts,omitempty"`
+	Binding  string             `json:"binding,omitempty"` // the external account key
+	Thumb    string             `json:"thumbprint"`        // of its key (RFC 7638)
+	Created  time.Time          `json:"created"`
+	Agreed   time.Time          `json:"agreed,omitzero"` // to the terms of service
+}
+
+func (s *Server) showAccount(ctx context.Context, _ admin.Caller, in Named) (AccountShown, error) {
+	a, err := s.accountNamed(ctx, in.ID)
+	return s.accountShown(&a), err
+}
+
+// closeAccount ends an account on the server's side (RFC 8555 §7.1.6, revoked).
+func (s *Server) closeAccount(ctx context.Context, caller admin.Caller, in Named) (AccountShown, error) {
+	a, err := s.accountNamed(ctx, in.ID)
+	if err != nil {
+		return AccountShown{}, err
+	}
+	a.Status = acme.AccountRevoked
+	err = s.Accounts.UpdateAccount(ctx, a, Write{Event: ca.NewEvent(s.Clock(), by(caller), "account.closed", a.ID)})
+	if ca.KindOf(err) == ca.Conflict {
+		return AccountShown{}, ca.Errorf(ca.Conflict, "the account %s has ended already", a.ID)
+	}
+	return s.accountShown(&a), err
+}
+
+func (s *Server) accountNamed(ctx context.Context, id string) (Account, error) {
+	if !wellFormed(id) {
+		return Account{}, ca.Errorf(ca.NotFound, "there is no such account; an account's id is the last part of its URL, 26 characters")
+	}
+	return s.Accounts.Account(ctx, id)
+}
+
+func (s *Server) accountShown(a *Account) AccountShown {
+	return AccountShown{ID: a.ID, URL: s.accountURL(a.ID), Status: a.Status, Contacts: a.Contacts, Binding: a.Binding,
+		Thumb: a.Thumb, Created: a.CreatedAt, Agreed: a.AgreedAt}
+}
