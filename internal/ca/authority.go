@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/hmac"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -23,11 +21,19 @@ type Config struct {
 	Keys        Keys
 	Profiles    map[string]*Profile
 	Clock       func() time.Time
-	// SealKey proves to a later process that an intent's bytes were written by
-	// this authority and not by somebody who can write to the database: only
-	// sealed bytes are signed after a crash. It lives with the issuers' keys.
-	SealKey [32]byte
-	CRLLife time.Duration // how long a CRL is good; a new one is made at half of it
+	Seals       Seals
+	CRLLife     time.Duration // how long a CRL is good
+	CRLRefresh  time.Duration // how old one gets before the next is made
+}
+
+// Seals prove to a later process that an intent's bytes were written by this
+// authority and not by somebody who can write to the database: only sealed
+// bytes are signed after a crash. The secret lives with the issuers' keys.
+type Seals interface {
+	// Seal encrypts plain and binds it to what is associated with it.
+	Seal(plain, associated []byte) []byte
+	// Open undoes Seal and fails if either part was changed.
+	Open(sealed, associated []byte) ([]byte, error)
 }
 
 // Keys is the authority's view of a key store.
@@ -103,31 +109,32 @@ func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) 
 	return a.certify(ctx, draft)
 }
 
-// Precheck tells whether a request for these names could succeed under the
-// profile once evidence and key are there, so that a room can refuse early.
-func (a *Authority) Precheck(by Principal, profile string, names []Identifier, notBefore, notAfter time.Time) error {
-	p, ok := a.Profiles[profile]
-	if !ok || !p.Serves(by.Room) {
-		return Errorf(Invalid, "there is no profile %q for this service", clip(profile))
+// Precheck tells whether a request could succeed once its evidence and key are
+// there, so that a room can refuse early. It looks at By, Profile, Names,
+// NotBefore and NotAfter alone.
+func (a *Authority) Precheck(req Request) error {
+	p, ok := a.Profiles[req.Profile]
+	if !ok || !p.Serves(req.By.Room) {
+		return Errorf(Invalid, "there is no profile %q for this service", clip(req.Profile))
 	}
-	if err := p.admitNames(names); err != nil {
+	if err := p.admitNames(req.Names); err != nil {
 		return err
 	}
-	if _, _, err := p.window(notBefore, notAfter, a.Clock()); err != nil {
+	if _, _, err := p.window(req.NotBefore, req.NotAfter, a.Clock()); err != nil {
 		return err
 	}
 	issuer, err := a.Issuers().forProfile(p, a.Clock())
 	if err != nil {
 		return err
 	}
-	return issuer.permits(names)
+	return issuer.permits(req.Names)
 }
 
 // freeKey refuses keys known to be compromised and our own authorities' keys.
 func (a *Authority) freeKey(ctx context.Context, key crypto.PublicKey) error {
 	hash, err := KeyHash(key)
 	if err != nil {
-		return failed(BadKey, err, "the public key cannot be encoded")
+		return Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
 	for _, i := range a.Issuers().all {
 		own, err := KeyHash(i.cert.PublicKey)
@@ -171,14 +178,14 @@ func (a *Authority) intent(d *Draft, w *Warrant) (Intent, error) {
 	now := a.Clock()
 	hash, err := KeyHash(d.key)
 	if err != nil {
-		return Intent{}, failed(BadKey, err, "the public key cannot be encoded")
+		return Intent{}, Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
 	in := Intent{
 		Serial: d.serial, Request: d.request, By: d.by, Profile: d.profile, Issuer: d.issuer.ID,
 		KeyHash: hash, Names: d.names, Subject: d.template.Subject.String(),
 		NotBefore: d.template.NotBefore, NotAfter: d.template.NotAfter,
-		TBS: w.tbs, Seal: a.seal(w.tbs), At: now, Lease: now.Add(lease), Once: d.once,
-		Event: NewEvent(now, d.by, "certificate.intended", string(d.serial)),
+		TBS: w.tbs, Seal: a.Seals.Seal(nil, w.tbs), At: now, Lease: now.Add(lease), Once: d.once,
+		Event: d.by.Event(now, "certificate.intended", string(d.serial)),
 	}
 	in.Event.Detail = d.detail
 	return in, nil
@@ -198,8 +205,8 @@ func (a *Authority) resume(ctx context.Context, r Record, keyHash []byte) (Recor
 
 // finish signs an intent's recorded bytes again.
 func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
-	if !hmac.Equal(r.Seal, a.seal(r.TBS)) {
-		return Record{}, Errorf(Internal, "the intent %s was not written by this authority: its seal does not fit", r.Serial)
+	if _, err := a.Seals.Open(r.Seal, r.TBS); err != nil {
+		return Record{}, Errorf(Internal, "the intent %s was not written by this authority: its seal does not fit", r.Serial).because(err)
 	}
 	issuer, ok := a.Issuers().byID[r.Issuer]
 	if !ok || issuer.signer == nil {
@@ -217,14 +224,8 @@ func (a *Authority) settle(ctx context.Context, r Record, issuer *Issuer, w *War
 	now := a.Clock()
 	return a.Ledger.Settle(ctx, Settlement{
 		Serial: r.Serial, DER: der, At: now,
-		Event: NewEvent(now, r.By, "certificate.issued", string(r.Serial)),
+		Event: r.By.Event(now, "certificate.issued", string(r.Serial)),
 	})
-}
-
-func (a *Authority) seal(tbs []byte) []byte {
-	mac := hmac.New(sha256.New, a.SealKey[:])
-	mac.Write(tbs)
-	return mac.Sum(nil)
 }
 
 // account writes down, for the auditor, on what evidence a request was granted.

@@ -15,7 +15,7 @@ import (
 )
 
 // RefreshCRLs makes a new CRL for every shard that needs one: none yet, a
-// revocation since, or half of its life over. It gives how many were made;
+// revocation since, or older than CRLRefresh. It gives how many were made;
 // replicas may run it at once, one of them wins.
 func (a *Authority) RefreshCRLs(ctx context.Context) (int, error) {
 	made := 0
@@ -43,13 +43,13 @@ func (a *Authority) refreshCRL(ctx context.Context, issuer *Issuer, shard int) (
 	if err != nil {
 		return false, err
 	}
-	if last.Number > 0 && last.Noted == last.Built && now.Before(last.ThisUpdate.Add(a.CRLLife/2)) {
+	if last.Number > 0 && last.Noted == last.Built && now.Before(last.ThisUpdate.Add(a.CRLRefresh)) {
 		return false, nil
 	}
 	// An entry may go once a CRL issued after the certificate's end has had it
 	// (RFC 5280 §3.3); a CRL's life past the end is more than enough.
 	var entries []x509.RevocationListEntry
-	err = a.Revocations.Revoked(ctx, issuer.ID, shard, now.Add(-a.CRLLife), func(e RevokedEntry) error {
+	err = a.Revocations.Revoked(ctx, last, now.Add(-a.CRLLife), func(e RevokedEntry) error {
 		entries = append(entries, x509.RevocationListEntry{SerialNumber: e.Serial.Int(), RevocationTime: e.At.UTC(), ReasonCode: int(e.Reason)})
 		return nil
 	})
@@ -68,7 +68,7 @@ func (a *Authority) refreshCRL(ctx context.Context, issuer *Issuer, shard int) (
 	if next.DER, err = issuer.sign(warrant); err != nil {
 		return false, err
 	}
-	event := NewEvent(now, coreItself, "crl.signed", issuer.ID)
+	event := coreItself.Event(now, "crl.signed", issuer.ID)
 	event.Detail = map[string]string{"shard": strconv.Itoa(shard), "number": strconv.FormatInt(next.Number, 10), "entries": strconv.Itoa(len(entries))}
 	err = a.Revocations.SaveCRL(ctx, next, event)
 	if KindOf(err) == Conflict {
@@ -98,7 +98,7 @@ func (a *Authority) prepareCRL(issuer *Issuer, next CRLRecord, entries []x509.Re
 	parent.PublicKey = practice.Public()
 	der, err := x509.CreateRevocationList(rand.Reader, list, &parent, practice)
 	if err != nil {
-		return nil, failed(Internal, err, "the CRL of issuer %s cannot be encoded", issuer.Name)
+		return nil, Errorf(Internal, "the CRL of issuer %s cannot be encoded", issuer.Name).because(err)
 	}
 	findings, err := a.crlSet.CRL(der)
 	if err := pass(findings, err); err != nil {
@@ -106,7 +106,7 @@ func (a *Authority) prepareCRL(issuer *Issuer, next CRLRecord, entries []x509.Re
 	}
 	encoded, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return nil, failed(Internal, err, "the CRL of issuer %s cannot be read back", issuer.Name)
+		return nil, Errorf(Internal, "the CRL of issuer %s cannot be read back", issuer.Name).because(err)
 	}
 	return &Warrant{tbs: encoded.RawTBSRevocationList, issuer: issuer.ID}, nil
 }

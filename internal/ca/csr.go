@@ -30,10 +30,10 @@ func ParseCSR(der []byte) (*CSR, error) {
 	}
 	in, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, failed(BadCSR, err, "the CSR cannot be read as PKCS #10 in DER; PEM must be decoded first")
+		return nil, Errorf(BadCSR, "the CSR cannot be read as PKCS #10 in DER; PEM must be decoded first").because(err)
 	}
 	if err := in.CheckSignature(); err != nil {
-		return nil, failed(BadCSR, err, "the CSR's signature does not fit its key, so it proves nothing; make it again")
+		return nil, Errorf(BadCSR, "the CSR's signature does not fit its key, so it proves nothing; make it again").because(err)
 	}
 	csr := &CSR{Key: in.PublicKey}
 	if csr.Names, err = requestedNames(in); err != nil {

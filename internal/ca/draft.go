@@ -156,7 +156,7 @@ func (p *Profile) draft(req *Request, issuer *Issuer, now time.Time) (*Draft, er
 		issuer.pointers(&d.template, d.serial)
 	}
 	if err := p.extend(&d.template, req.Names); err != nil {
-		return nil, failed(Internal, err, "the certificate's extensions cannot be encoded")
+		return nil, Errorf(Internal, "the certificate's extensions cannot be encoded").because(err)
 	}
 	d.detail = req.account(p, now)
 	return d, nil
@@ -239,7 +239,7 @@ func usageBits(u x509.KeyUsage) []byte {
 func keyID(key crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
-		return nil, failed(BadKey, err, "the public key cannot be encoded")
+		return nil, Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
 	bits, err := keyBits(der)
 	if err != nil {

@@ -62,9 +62,10 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Detail: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// failed wraps a cause whose text must not leave.
-func failed(kind Kind, err error, format string, args ...any) *Error {
-	return &Error{Kind: kind, Detail: fmt.Sprintf(format, args...), Err: err}
+// because sets a cause whose text must not leave.
+func (e *Error) because(err error) *Error {
+	e.Err = err
+	return e
 }
 
 // KindOf gives the kind of the first [*Error] in err's chain, [Internal] for

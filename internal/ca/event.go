@@ -18,6 +18,11 @@ type Event struct {
 	Detail  map[string]string // words for the auditor; no secrets
 }
 
+// Event makes an event of what p did, with a fresh id.
+func (p Principal) Event(at time.Time, kind, subject string) Event {
+	return Event{ID: NewID(), At: at, Kind: kind, By: p, Subject: subject}
+}
+
 // NewEvent makes an event with a fresh id.
 func NewEvent(at time.Time, by Principal, kind, subject string) Event {
 	return Event{ID: NewID(), At: at, Kind: kind, By: by, Subject: subject}

@@ -67,19 +67,19 @@ func (a *Authority) Found(ctx context.Context, p Plan) error {
 	if err != nil {
 		return err
 	}
-	if root.cert, root.Certs, err = a.certifyAuthority(ctx, root, root, p.RootLife, p); err != nil {
+	if root.cert, root.Certs, err = a.certifyAuthority(ctx, pair{root, root}, p.RootLife, p); err != nil {
 		return err
 	}
 	issuing, err := a.newIssuer(ctx, newAuthority{line: DefaultLine, algorithm: p.IssuerKey, parent: root, plan: p})
 	if err != nil {
 		return err
 	}
-	if issuing.cert, issuing.Certs, err = a.certifyAuthority(ctx, issuing, root, p.IssuerLife, p); err != nil {
+	if issuing.cert, issuing.Certs, err = a.certifyAuthority(ctx, pair{issuing, root}, p.IssuerLife, p); err != nil {
 		return err
 	}
 	err = a.Hierarchy.Change(ctx, Change{
 		Add:   []IssuerRecord{root.IssuerRecord, issuing.IssuerRecord},
-		Event: NewEvent(a.Clock(), coreItself, "hierarchy.founded", root.ID),
+		Event: coreItself.Event(a.Clock(), "hierarchy.founded", root.ID),
 	})
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (a *Authority) newIssuer(ctx context.Context, n newAuthority) (*Issuer, err
 	}
 	id, err := issuerID(signer.Public())
 	if err != nil {
-		return nil, failed(Internal, err, "the new key cannot be encoded")
+		return nil, Errorf(Internal, "the new key cannot be encoded").because(err)
 	}
 	i := &Issuer{signer: signer, IssuerRecord: IssuerRecord{
 		ID: id, Name: n.line, Root: n.parent == nil, State: Active, Key: name, Parent: id,
@@ -133,10 +133,13 @@ func authorityName(organization string, root bool, id string) pkix.Name {
 	return pkix.Name{Organization: some(organization), CommonName: fmt.Sprintf("%.40s %s %s", label, kind, id[:6])}
 }
 
-// certifyAuthority has parent certify subject's key as an authority, on the
-// same road as every certificate.
-func (a *Authority) certifyAuthority(ctx context.Context, subject, parent *Issuer, life time.Duration, p Plan) (*x509.Certificate, [][]byte, error) {
-	draft, err := a.authorityDraft(subject, parent, life, p)
+// pair is an authority and the one above it, which for a root is itself.
+type pair struct{ subject, parent *Issuer }
+
+// certifyAuthority has the parent certify the subject's key as an authority, on
+// the same road as every certificate.
+func (a *Authority) certifyAuthority(ctx context.Context, of pair, life time.Duration, p Plan) (*x509.Certificate, [][]byte, error) {
+	draft, err := a.authorityDraft(of, life, p)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,13 +149,13 @@ func (a *Authority) certifyAuthority(ctx context.Context, subject, parent *Issue
 	}
 	cert, err := x509.ParseCertificate(record.DER)
 	if err != nil {
-		return nil, nil, failed(Internal, err, "the authority's certificate cannot be read back")
+		return nil, nil, Errorf(Internal, "the authority's certificate cannot be read back").because(err)
 	}
 	return cert, [][]byte{record.DER}, nil
 }
 
-func (a *Authority) authorityDraft(subject, parent *Issuer, life time.Duration, p Plan) (*Draft, error) {
-	now := a.Clock()
+func (a *Authority) authorityDraft(of pair, life time.Duration, p Plan) (*Draft, error) {
+	subject, parent, now := of.subject, of.parent, a.Clock()
 	lints, err := lint.Parse([]string{"rfc"})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ func (a *Authority) SubordinateCSR(ctx context.Context, line string, p Plan) (cs
 	}
 	csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: i.subject}, i.signer)
 	if err != nil {
-		return nil, "", failed(Internal, err, "the request cannot be made")
+		return nil, "", Errorf(Internal, "the request cannot be made").because(err)
 	}
 	return csr, i.Key, nil
 }
@@ -60,14 +60,14 @@ func (a *Authority) Import(ctx context.Context, in Imported) (*Issuer, error) {
 	}
 	issuer, err := change.Add[0].open(signer)
 	if err != nil {
-		return nil, failed(Invalid, err, "the certificate is not for the key %s", in.Key)
+		return nil, Errorf(Invalid, "the certificate is not for the key %s", in.Key).because(err)
 	}
 	for _, old := range a.Issuers().all {
 		if old.Name == issuer.Name && old.State == Active {
 			change.Retire = append(change.Retire, old.ID)
 		}
 	}
-	change.Event = NewEvent(a.Clock(), in.By, "authority.imported", issuer.ID)
+	change.Event = in.By.Event(a.Clock(), "authority.imported", issuer.ID)
 	if err := a.Hierarchy.Change(ctx, change); err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (a *Authority) importRecord(in Imported, n int, cert *x509.Certificate) (Is
 	if !selfSigned && n+1 < len(in.Chain) {
 		above = in.Chain[n+1]
 		if err := cert.CheckSignatureFrom(above); err != nil {
-			return IssuerRecord{}, failed(Invalid, err, "the chain is out of order: %q is not signed by %q", cert.Subject, above.Subject)
+			return IssuerRecord{}, Errorf(Invalid, "the chain is out of order: %q is not signed by %q", cert.Subject, above.Subject).because(err)
 		}
 	}
 	id, err := issuerID(cert.PublicKey)

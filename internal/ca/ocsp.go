@@ -196,11 +196,11 @@ func (a *Authority) signOCSP(by *responder, ask *Ask, answer *Answer) ([]byte, e
 	}
 	data, err := text.encode()
 	if err != nil {
-		return nil, failed(Internal, err, "the OCSP response cannot be encoded")
+		return nil, Errorf(Internal, "the OCSP response cannot be encoded").because(err)
 	}
 	signature, err := signBytes(by.key, crypto.SHA256, data)
 	if err != nil {
-		return nil, failed(Internal, err, "the OCSP response could not be signed")
+		return nil, Errorf(Internal, "the OCSP response could not be signed").because(err)
 	}
 	return encodeResponse(data, signature, by.cert)
 }
@@ -215,11 +215,11 @@ func (a *Authority) lintOCSP(text responseText) error {
 		alone.singles = text.singles[n : n+1]
 		data, err := alone.encode()
 		if err != nil {
-			return failed(Internal, err, "the OCSP response cannot be encoded")
+			return Errorf(Internal, "the OCSP response cannot be encoded").because(err)
 		}
 		der, err := encodeResponse(data, make([]byte, 64), nil)
 		if err != nil {
-			return failed(Internal, err, "the OCSP response cannot be encoded")
+			return Errorf(Internal, "the OCSP response cannot be encoded").because(err)
 		}
 		findings, err := a.crlSet.OCSP(der)
 		errs = append(errs, pass(findings, err))

@@ -38,7 +38,7 @@ func (a *Authority) recoverOne(ctx context.Context, r Record, now time.Time) err
 	}
 	_, err := a.Revocations.Revoke(ctx, Revocation{
 		Serial: r.Serial, Reason: CessationOfOperation, By: coreItself, At: now,
-		Event: NewEvent(now, coreItself, "certificate.revoked", string(r.Serial)),
+		Event: coreItself.Event(now, "certificate.revoked", string(r.Serial)),
 	})
 	return err
 }

@@ -106,7 +106,7 @@ func (a *Authority) seat(ctx context.Context, issuer *Issuer, d *desk) error {
 func (a *Authority) delegate(ctx context.Context, issuer *Issuer) (*responder, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, failed(Internal, err, "no key could be made for the OCSP responder")
+		return nil, Errorf(Internal, "no key could be made for the OCSP responder").because(err)
 	}
 	name := strings.ToValidUTF8(issuer.cert.Subject.CommonName, "")
 	record, err := a.issueFrom(ctx, Request{
@@ -119,7 +119,7 @@ func (a *Authority) delegate(ctx context.Context, issuer *Issuer) (*responder, e
 	}
 	cert, err := x509.ParseCertificate(record.DER)
 	if err != nil {
-		return nil, failed(Internal, err, "the OCSP responder's certificate cannot be read back")
+		return nil, Errorf(Internal, "the OCSP responder's certificate cannot be read back").because(err)
 	}
 	bits, err := keyBits(cert.RawSubjectPublicKeyInfo)
 	if err != nil {

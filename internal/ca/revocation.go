@@ -93,9 +93,9 @@ type Revocations interface {
 	Revoke(ctx context.Context, r Revocation) (Record, error)
 	// KeyBlocked tells whether certificates with the key may not be issued.
 	KeyBlocked(ctx context.Context, keyHash []byte) (bool, error)
-	// Revoked calls each for every revoked certificate of the shard that ends
-	// after the given time.
-	Revoked(ctx context.Context, issuer string, shard int, after time.Time, each func(RevokedEntry) error) error
+	// Revoked calls each for every revoked certificate of the CRL's issuer and
+	// shard that ends after the given time.
+	Revoked(ctx context.Context, of CRLRecord, after time.Time, each func(RevokedEntry) error) error
 	// CRL gives the newest CRL of the shard; Number is 0 before the first.
 	CRL(ctx context.Context, issuer string, shard int) (CRLRecord, error)
 	// SaveCRL stores a CRL if its number is exactly one more than the stored
@@ -123,7 +123,7 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Record, error) {
 	if issuer, ok := a.Issuers().byID[record.Issuer]; ok {
 		r.Shard = issuer.ShardOf(r.Serial)
 	}
-	r.Event = NewEvent(r.At, r.By, "certificate.revoked", string(r.Serial))
+	r.Event = r.By.Event(r.At, "certificate.revoked", string(r.Serial))
 	r.Event.Detail = map[string]string{"reason": r.Reason.String()}
 	return a.Revocations.Revoke(ctx, r)
 }

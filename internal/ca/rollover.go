@@ -25,7 +25,7 @@ func (a *Authority) RolloverIssuer(ctx context.Context, by Principal, line strin
 	if err != nil {
 		return nil, err
 	}
-	change := Change{Add: []IssuerRecord{next.IssuerRecord}, Retire: []string{old.ID}, Event: NewEvent(a.Clock(), by, "issuer.rolled-over", next.ID)}
+	change := Change{Add: []IssuerRecord{next.IssuerRecord}, Retire: []string{old.ID}, Event: by.Event(a.Clock(), "issuer.rolled-over", next.ID)}
 	if err := a.Hierarchy.Change(ctx, change); err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer
 		signer = next
 	}
 	life := old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second
-	next.cert, next.Certs, err = a.certifyAuthority(ctx, next, signer, life, plan)
+	next.cert, next.Certs, err = a.certifyAuthority(ctx, pair{next, signer}, life, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string)
 	root.Certs = append(root.Certs, newWithOld)
 	change := Change{
 		Add: []IssuerRecord{root.IssuerRecord}, Retire: []string{old.ID},
-		Cross: map[string][]byte{old.ID: oldWithNew}, Event: NewEvent(now, by, "root.rolled-over", root.ID),
+		Cross: map[string][]byte{old.ID: oldWithNew}, Event: by.Event(now, "root.rolled-over", root.ID),
 	}
 	for _, i := range a.Issuers().all {
 		if i.Parent != old.ID || i.Root || i.State != Active {
@@ -100,7 +100,7 @@ func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string)
 // cross has one root certify another's key, for as long as both live.
 func (a *Authority) cross(ctx context.Context, subject, by *Issuer) ([]byte, error) {
 	life := subject.cert.NotAfter.Sub(a.Clock())
-	_, certs, err := a.certifyAuthority(ctx, subject, by, life, by.plan())
+	_, certs, err := a.certifyAuthority(ctx, pair{subject, by}, life, by.plan())
 	if err != nil {
 		return nil, err
 	}

@@ -37,11 +37,11 @@ func (d *Draft) prepare() (*Warrant, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &t, parent, d.key, practice)
 	if err != nil {
-		return nil, failed(Invalid, err, "the certificate cannot be encoded")
+		return nil, Errorf(Invalid, "the certificate cannot be encoded").because(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, failed(Internal, err, "the encoded certificate cannot be read back")
+		return nil, Errorf(Internal, "the encoded certificate cannot be read back").because(err)
 	}
 	findings, err := d.lints.Certificate(der)
 	if err := pass(findings, err); err != nil {
@@ -54,7 +54,7 @@ func (d *Draft) prepare() (*Warrant, error) {
 // says which lint.
 func pass(findings []lint.Finding, err error) error {
 	if err != nil {
-		return failed(Internal, err, "the lints could not be run, so nothing was signed")
+		return Errorf(Internal, "the lints could not be run, so nothing was signed").because(err)
 	}
 	for _, f := range findings {
 		if f.Severity >= lint.Error {
@@ -82,11 +82,11 @@ func (i *Issuer) sign(w *Warrant) ([]byte, error) {
 	}
 	signature, err := signBytes(i.signer, i.hash, w.tbs)
 	if err != nil {
-		return nil, failed(Unavailable, err, "the key of issuer %s did not sign", i.Name)
+		return nil, Errorf(Unavailable, "the key of issuer %s did not sign", i.Name).because(err)
 	}
 	check := x509.Certificate{PublicKey: i.signer.Public()}
 	if err := check.CheckSignature(i.algorithm, w.tbs, signature); err != nil {
-		return nil, failed(Internal, err, "the key of issuer %s made a wrong signature; nothing was handed out", i.Name)
+		return nil, Errorf(Internal, "the key of issuer %s made a wrong signature; nothing was handed out", i.Name).because(err)
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {

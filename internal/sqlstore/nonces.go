@@ -29,16 +29,16 @@ func (s *Store) NonceKeys(ctx context.Context) ([]NonceKey, error) {
 	return keys, refuse(err)
 }
 
-// AddNonceKey stores a key, unless another process has stored that id, and
-// deletes those created before the given time.
-func (s *Store) AddNonceKey(ctx context.Context, k NonceKey, forget time.Time) error {
-	err := s.db.Batch(ctx,
-		sqldb.Statement{
-			SQL:  `INSERT INTO nonce_keys (id, secret, created) VALUES ($1, $2, $3)`,
-			Args: []any{int64(k.ID), k.Secret, millis(k.Created)}, Want: 1, Label: errExists,
-		},
-		sqldb.Statement{SQL: `DELETE FROM nonce_keys WHERE created < $1`, Args: []any{millis(forget)}, Want: sqldb.AnyRows},
-	)
+// AddNonceKey stores a key, unless the id is taken, and deletes stale ones.
+func (s *Store) AddNonceKey(ctx context.Context, k NonceKey, stale []uint32) error {
+	batch := []sqldb.Statement{{
+		SQL:  `INSERT INTO nonce_keys (id, secret, created) VALUES ($1, $2, $3)`,
+		Args: []any{int64(k.ID), k.Secret, millis(k.Created)}, Want: 1, Label: errExists,
+	}}
+	for _, id := range stale {
+		batch = append(batch, sqldb.Statement{SQL: `DELETE FROM nonce_keys WHERE id = $1`, Args: []any{int64(id)}, Want: sqldb.AnyRows})
+	}
+	err := s.db.Batch(ctx, batch...)
 	if errors.Is(err, errExists) {
 		return nil
 	}

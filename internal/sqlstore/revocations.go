@@ -51,10 +51,10 @@ func (s *Store) KeyBlocked(ctx context.Context, keyHash []byte) (bool, error) {
 }
 
 // Revoked implements [ca.Revocations].
-func (s *Store) Revoked(ctx context.Context, issuer string, shard int, after time.Time, each func(ca.RevokedEntry) error) error {
+func (s *Store) Revoked(ctx context.Context, of ca.CRLRecord, after time.Time, each func(ca.RevokedEntry) error) error {
 	err := s.db.Query(ctx, `SELECT serial, revoked, reason FROM certificates
 		WHERE issuer = $1 AND shard = $2 AND revoked > 0 AND not_after > $3 ORDER BY serial`,
-		[]any{issuer, shard, millis(after)}, func(row sqldb.Row) error {
+		[]any{of.Issuer, of.Shard, millis(after)}, func(row sqldb.Row) error {
 			var serial []byte
 			var at, reason int64
 			if err := row.Scan(&serial, &at, &reason); err != nil {

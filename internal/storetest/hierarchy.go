@@ -16,7 +16,7 @@ func Hierarchy(t *testing.T, s ca.Hierarchy) {
 	next := old
 	next.ID, next.Parent, next.Certs = "next", "next", [][]byte{{2}, {3}}
 	change := func(c ca.Change) error {
-		c.Event = ca.NewEvent(base, by, "hierarchy.changed", "x")
+		c.Event = by.Event(base, "hierarchy.changed", "x")
 		return s.Change(ctx, c)
 	}
 	if err := change(ca.Change{Add: []ca.IssuerRecord{old}}); err != nil {

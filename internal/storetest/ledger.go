@@ -50,12 +50,12 @@ func Intent(request string) ca.Intent {
 		Serial: serial, Request: request, By: by, Profile: "tls-server", Issuer: "issuer", KeyHash: []byte{byte(n), 1},
 		Names: []ca.Identifier{name}, Subject: "CN=x", NotBefore: base, NotAfter: base.Add(90 * 24 * time.Hour),
 		TBS: []byte{1, 2, 0, 3}, Seal: []byte{4}, At: base, Lease: base.Add(time.Minute),
-		Event: ca.NewEvent(base, by, "certificate.intended", string(serial)),
+		Event: by.Event(base, "certificate.intended", string(serial)),
 	}
 }
 
 func settlement(serial ca.Serial, der ...byte) ca.Settlement {
-	return ca.Settlement{Serial: serial, DER: der, At: base.Add(time.Second), Event: ca.NewEvent(base, ca.Principal{Room: "test"}, "certificate.issued", string(serial))}
+	return ca.Settlement{Serial: serial, DER: der, At: base.Add(time.Second), Event: ca.Principal{Room: "test"}.Event(base, "certificate.issued", string(serial))}
 }
 
 func settleOnce(ctx context.Context, t *testing.T, s CoreStore) {

@@ -26,7 +26,7 @@ func Revocations(t *testing.T, s RevocationStore) {
 	}
 	by := ca.Principal{Room: "test", ID: "revoker"}
 	revoke := func(reason ca.Reason, at time.Time) (ca.Record, error) {
-		return s.Revoke(ctx, ca.Revocation{Serial: in.Serial, Reason: reason, By: by, At: at, Shard: 3, Event: ca.NewEvent(at, by, "certificate.revoked", string(in.Serial))})
+		return s.Revoke(ctx, ca.Revocation{Serial: in.Serial, Reason: reason, By: by, At: at, Shard: 3, Event: by.Event(at, "certificate.revoked", string(in.Serial))})
 	}
 	at := base.Add(time.Hour)
 	if r, err := revoke(ca.Superseded, at); err != nil || !r.RevokedAt.Equal(at) || r.Reason != ca.Superseded {
@@ -46,10 +46,10 @@ func Revocations(t *testing.T, s RevocationStore) {
 	}
 	var entries []ca.RevokedEntry
 	collect := func(e ca.RevokedEntry) error { entries = append(entries, e); return nil }
-	if err := s.Revoked(ctx, in.Issuer, 3, base, collect); err != nil || len(entries) != 1 || entries[0].Serial != in.Serial {
+	if err := s.Revoked(ctx, ca.CRLRecord{Issuer: in.Issuer, Shard: 3}, base, collect); err != nil || len(entries) != 1 || entries[0].Serial != in.Serial {
 		t.Fatalf("Revoked gave %v, %v", entries, err)
 	}
-	if err := s.Revoked(ctx, in.Issuer, 3, in.NotAfter, collect); err != nil || len(entries) != 1 {
+	if err := s.Revoked(ctx, ca.CRLRecord{Issuer: in.Issuer, Shard: 3}, in.NotAfter, collect); err != nil || len(entries) != 1 {
 		t.Fatalf("an ended certificate is still listed: %v, %v", entries, err)
 	}
 	crls(ctx, t, s, in.Issuer)
@@ -63,7 +63,7 @@ func crls(ctx context.Context, t *testing.T, s RevocationStore, issuer string) {
 	}
 	save := func(number, built int64) error {
 		return s.SaveCRL(ctx, ca.CRLRecord{Issuer: issuer, Shard: 3, Number: number, DER: []byte{1}, ThisUpdate: base, NextUpdate: base.Add(time.Hour), Built: built},
-			ca.NewEvent(base, ca.Principal{Room: "core"}, "crl.signed", issuer))
+			ca.Principal{Room: "core"}.Event(base, "crl.signed", issuer))
 	}
 	if err := save(1, 2); err != nil {
 		t.Fatal(err)
