@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -48,6 +49,7 @@ func (s *Server) resources() map[string]resource {
 		accountPath + "{account}": {post: s.accountResource},
 		"/acme/key-change":        {post: s.changeKey},
 	}
+	maps.Copy(all, s.orderResources())
 	return all
 }
 

@@ -74,7 +74,8 @@ type Limit func(key string, now time.Time) (retryAfter time.Duration, ok bool)
 // everything that changes is in the stores that it was given.
 type Server struct {
 	Config
-	directory []byte // the directory object, encoded once
+	directory []byte      // the directory object, encoded once
+	running   validations // those that this process is at
 }
 
 // New checks the configuration and gives the server. The error names every part

@@ -66,7 +66,7 @@ type Order struct {
 	Expires        time.Time
 	NotBefore      time.Time
 	NotAfter       time.Time
-	Replaces       ca.Serial // RFC 9773 §5; "" for none
+	Replaces       string // the CertID of RFC 9773 §5; "" for none
 	// Issued tells, in an OrderPage, that a certificate is recorded for the order.
 	Issued bool
 }
@@ -130,8 +130,8 @@ type Background interface {
 	// ClaimValidations takes over up to limit pending authorisations whose
 	// Processing lies before now, extending it to until.
 	ClaimValidations(ctx context.Context, now, until time.Time, limit int) ([]Authorization, error)
-	// Replacing gives the newest orders, at most 20, that name the serial in Replaces.
-	Replacing(ctx context.Context, serial ca.Serial) ([]Order, error)
+	// Replacing gives the newest orders, at most 20, that name the certificate in Replaces.
+	Replacing(ctx context.Context, certID string) ([]Order, error)
 	// Sweep deletes up to limit each of what ended before the given time: spent
 	// nonces, orders without a certificate, and authorisations that never became
 	// valid. It tells how many rows went, or were found to stay.

@@ -10,6 +10,8 @@ import (
 var migrations = []sqldb.Migration{
 	{Number: 1, Name: "core", SQL: coreSchema},
 	{Number: 2, Name: "acme accounts", SQL: accountsSchema},
+	{Number: 3, Name: "acme orders", SQL: ordersSchema},
+	{Number: 4, Name: "registry", SQL: registrySchema},
 }
 
 // Migrate brings the database to this release's schema.

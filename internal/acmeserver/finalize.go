@@ -1,0 +1,144 @@
+package acmeserver
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"slices"
+	"strings"
+
+	"chancery/acme"
+	"chancery/internal/ca"
+)
+
+// finalize hands a ready order to the core (RFC 8555 §7.4). It writes nothing of
+// its own: the ledger's record of the request is what makes the order valid.
+func (s *Server) finalize(ctx context.Context, c *call) (*answer, error) {
+	o, err := s.loadOrder(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var in acme.Finalize
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if len(in.CSR) == 0 {
+		return nil, acme.Malformed("the payload has no \"csr\"")
+	}
+	csr, err := ca.ParseCSR(in.CSR)
+	if err != nil {
+		return nil, inCSR(err)
+	}
+	if err := checkCSR(csr, o, c); err != nil {
+		return nil, err
+	}
+	status, problem := o.status(s.Clock())
+	switch status {
+	case acme.OrderReady:
+		return s.issue(ctx, c, o, csr)
+	case acme.OrderValid, acme.OrderProcessing:
+		return s.finalizeAgain(o, csr)
+	}
+	return nil, notReady(status, problem)
+}
+
+// inCSR gives what is wrong with a CSR's names the word badCSR: they are no
+// identifiers of the order.
+func inCSR(err error) error {
+	if ca.KindOf(err) == ca.BadName {
+		return &ca.Error{Kind: ca.BadCSR, Detail: "a name in the CSR is refused: " + detailOf(err), Err: err}
+	}
+	return err
+}
+
+// finalizeAgain answers a repeated request: with the same key it gets the same
+// answer, since the client may not have got the first.
+func (s *Server) finalizeAgain(o *orderState, csr *ca.CSR) (*answer, error) {
+	hash, err := ca.KeyHash(csr.Key)
+	if err != nil {
+		return nil, ca.Errorf(ca.BadKey, "the CSR's key cannot be encoded")
+	}
+	if !bytes.Equal(hash, o.record.KeyHash) {
+		return nil, acme.NewProblem(acme.TypeOrderNotReady, "this order was finalized before, with another key; make a new order for a new key")
+	}
+	return s.orderAnswer(o), nil
+}
+
+// notReady says what to do next; RFC 8555 §7.4: MUST be 403 orderNotReady.
+func notReady(status acme.OrderStatus, problem *acme.Problem) error {
+	if problem != nil {
+		return acme.NewProblem(acme.TypeOrderNotReady, "the order is %s: %s", status, problem.Detail)
+	}
+	return acme.NewProblem(acme.TypeOrderNotReady, "the order is %s: meet the challenges of its authorizations first, and look at it again", status)
+}
+
+// checkCSR compares what the CSR asks for with the order. RFC 8555 §7.4: it MUST
+// name exactly the order's identifiers, and §11.1: its key is not the account's.
+func checkCSR(csr *ca.CSR, o *orderState, c *call) error {
+	if key, ok := csr.Key.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.key.Public()) {
+		return acme.NewProblem(acme.TypeBadCSR, "the CSR has the account's own key; make another key for the certificate")
+	}
+	asked := slices.Clone(csr.Names)
+	if name, ok := commonName(csr); ok && !slices.Contains(asked, name) {
+		asked = append(asked, name)
+	}
+	var parts []string
+	if missing := without(o.Identifiers, asked); len(missing) > 0 {
+		parts = append(parts, "it lacks "+listed(missing))
+	}
+	if extra := without(asked, o.Identifiers); len(extra) > 0 {
+		parts = append(parts, "it also has "+listed(extra))
+	}
+	if len(parts) > 0 {
+		return acme.NewProblem(acme.TypeBadCSR, "the CSR's names are not the order's: %s", strings.Join(parts, "; "))
+	}
+	return nil
+}
+
+// commonName gives the CSR's common name as an identifier, if it is one.
+func commonName(csr *ca.CSR) (ca.Identifier, bool) {
+	for _, kind := range []ca.IdentifierType{ca.TypeDNS, ca.TypeIP} {
+		if name, err := ca.ParseIdentifier(string(kind), csr.Subject.CommonName); err == nil {
+			return name, true
+		}
+	}
+	return ca.Identifier{}, false
+}
+
+// without gives the names that are not among others.
+func without(names, others []ca.Identifier) []ca.Identifier {
+	return slices.DeleteFunc(slices.Clone(names), func(n ca.Identifier) bool { return slices.Contains(others, n) })
+}
+
+// issue takes the one road to a certificate.
+func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR) (*answer, error) {
+	req := ca.Request{
+		ID: o.RequestID(), By: c.principal(), Key: csr.Key, Names: o.Identifiers, Profile: o.Profile,
+		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: c.once,
+	}
+	// A common name that is no host name was never proven, so it is left out.
+	if name, ok := commonName(csr); ok {
+		req.Subject.CommonName = name.Value()
+	}
+	for _, a := range o.authorizations {
+		req.Evidence = append(req.Evidence, ca.Evidence{
+			Identifier: a.Identifier, Method: a.Method, At: a.Validated, Expires: a.Expires, Detail: a.Detail,
+		})
+	}
+	record, err := s.Authority.Issue(ctx, req)
+	if ca.KindOf(err) == ca.Unavailable {
+		// The intent may be there already; then it will be finished, and the client
+		// has only to wait.
+		known, missing := s.Ledger.ByRequest(ctx, req.ID)
+		if missing != nil {
+			return nil, err
+		}
+		s.Logger.WarnContext(ctx, "a certificate is not finished yet", "order", o.ID, "serial", known.Serial, "error", err)
+		record, err = known, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.record = &record
+	return s.orderAnswer(o), nil
+}

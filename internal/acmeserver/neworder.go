@@ -1,0 +1,150 @@
+package acmeserver
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"chancery/acme"
+	"chancery/internal/ca"
+)
+
+// newOrder makes an order (RFC 8555 §7.4): one durable batch for the order, the
+// authorisations that it still needs, the nonce and the event.
+func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
+	now := s.Clock()
+	var in acme.NewOrder
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	names, err := s.names(in.Identifiers)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(c, now); err != nil {
+		return nil, err
+	}
+	profile, err := s.profile(in.Profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter}); err != nil {
+		return nil, err
+	}
+	if in.Replaces != "" {
+		if err := s.mayReplace(ctx, c, in.Replaces, names); err != nil {
+			return nil, err
+		}
+	}
+	o := Order{
+		ID: ca.NewID(), Account: c.account.ID, Identifiers: names, Profile: profile, CreatedAt: now,
+		Expires: now.Add(s.OrderLife), NotBefore: in.NotBefore, NotAfter: in.NotAfter, Replaces: in.Replaces,
+	}
+	all, fresh, err := s.needed(ctx, &o, now)
+	if err != nil {
+		return nil, err
+	}
+	w := c.write(now, "order.created", o.ID)
+	w.Event.Detail = map[string]string{"names": listed(names), "profile": profile}
+	if err := s.Orders.CreateOrder(ctx, &o, fresh, w); err != nil {
+		return nil, err
+	}
+	a := s.orderAnswer(&orderState{Order: o, authorizations: all})
+	a.status = http.StatusCreated
+	return a, nil
+}
+
+// admit asks the rate limit for the account.
+func (s *Server) admit(c *call, now time.Time) error {
+	if s.NewOrders == nil {
+		return nil
+	}
+	if after, ok := s.NewOrders(c.account.ID, now); !ok {
+		return acme.RateLimited(after, "this account makes orders too fast; wait %s", after.Round(time.Second))
+	}
+	return nil
+}
+
+// profile picks the profile: the one asked for, or the first of those offered
+// (draft-ietf-acme-profiles §4).
+func (s *Server) profile(asked string) (string, error) {
+	if asked == "" {
+		return s.Profiles[0], nil
+	}
+	if !slices.Contains(s.Profiles, asked) {
+		return "", acme.NewProblem(acme.TypeInvalidProfile, "the profile %q is not offered; the directory lists those that are", clip(asked))
+	}
+	return asked, nil
+}
+
+// needed finds an authorisation for each name of the order: a valid one of the
+// account if its method is one that the profile takes, a new one otherwise.
+func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fresh []Authorization, err error) {
+	// One that ends before a client can have finished would only fail later.
+	margin := min(time.Hour, s.AuthzLife/2)
+	valid, err := s.Orders.ValidAuthorizations(ctx, o.Account, o.Identifiers, now.Add(margin))
+	if err != nil {
+		return nil, nil, err
+	}
+	taken := s.Authority.Profiles[o.Profile].Evidence
+	for _, name := range o.Identifiers {
+		at := slices.IndexFunc(valid, func(a Authorization) bool { return a.Identifier == name && slices.Contains(taken, a.Method) })
+		var a Authorization
+		if at >= 0 {
+			a = valid[at]
+		} else {
+			a = s.freshAuthorization(o.Account, name, now)
+			fresh = append(fresh, a)
+		}
+		all = append(all, a)
+		o.Authorizations = append(o.Authorizations, a.ID)
+	}
+	return all, fresh, nil
+}
+
+func (s *Server) freshAuthorization(account string, name ca.Identifier, now time.Time) Authorization {
+	return Authorization{
+		ID: ca.NewID(), Account: account, Identifier: name, Status: acme.AuthorizationPending,
+		Token: acme.NewToken(), CreatedAt: now, Expires: now.Add(s.OrderLife),
+	}
+}
+
+// preAuthorize makes an authorisation without an order (RFC 8555 §7.4.1); one
+// that is valid already is given instead.
+func (s *Server) preAuthorize(ctx context.Context, c *call) (*answer, error) {
+	now := s.Clock()
+	var in acme.NewAuthorization
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	names, err := s.names([]acme.Identifier{in.Identifier})
+	if err != nil {
+		return nil, err
+	}
+	if names[0].IsWildcard() {
+		// RFC 8555 §7.4.1: wildcards MUST NOT be authorised this way.
+		return nil, acme.Malformed("a wildcard cannot be authorized in advance; make an order for it")
+	}
+	if err := s.admit(c, now); err != nil {
+		return nil, err
+	}
+	valid, err := s.Orders.ValidAuthorizations(ctx, c.account.ID, names, now)
+	if err != nil {
+		return nil, err
+	}
+	if len(valid) > 0 {
+		a := s.authorizationAnswer(&valid[0])
+		a.location = s.authzURL(valid[0].ID)
+		return a, nil
+	}
+	fresh := s.freshAuthorization(c.account.ID, names[0], now)
+	w := c.write(now, "authorization.created", fresh.ID)
+	w.Event.Detail = map[string]string{"names": listed(names)}
+	if err := s.Orders.CreateOrder(ctx, nil, []Authorization{fresh}, w); err != nil {
+		return nil, err
+	}
+	a := s.authorizationAnswer(&fresh)
+	a.status, a.location = http.StatusCreated, s.authzURL(fresh.ID)
+	return a, nil
+}

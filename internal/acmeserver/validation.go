@@ -1,0 +1,239 @@
+package acmeserver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"chancery/acme"
+	"chancery/internal/ca"
+	"chancery/internal/challenge"
+)
+
+// leaseTime is how long a process has for one attempt before another may take
+// the validation over. It is longer than attemptTime by far.
+const (
+	leaseTime   = time.Minute
+	attemptTime = 40 * time.Second
+	// maxPause bounds the doubling of Config.AttemptPause.
+	maxPause = 10 * time.Minute
+)
+
+// validations are those that this process is at. The zero value is ready.
+type validations struct {
+	mu      sync.Mutex
+	running map[string]*pursuit // by authorisation
+	closed  bool
+	sweepAt time.Time // when Work sweeps next
+	count   sync.WaitGroup
+}
+
+// pursuit is one validation with all its attempts. Whoever began it ends it.
+type pursuit struct {
+	of     *validations
+	id     string
+	ctx    context.Context // ends the attempt under way
+	cancel context.CancelFunc
+	stop   chan struct{} // closed: no further attempt
+	sooner chan struct{} // the client asks for the next attempt now
+}
+
+// begin gives the authorisation's pursuit; fresh says that it is new and the
+// caller's. It is nil once the server is stopping.
+func (v *validations) begin(id string) (p *pursuit, fresh bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return nil, false
+	}
+	if p, ok := v.running[id]; ok {
+		return p, false
+	}
+	if v.running == nil {
+		v.running = map[string]*pursuit{}
+	}
+	p = &pursuit{of: v, id: id, stop: make(chan struct{}), sooner: make(chan struct{}, 1)}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	v.running[id] = p
+	v.count.Add(1)
+	return p, true
+}
+
+func (p *pursuit) end() {
+	p.cancel()
+	p.of.mu.Lock()
+	delete(p.of.running, p.id)
+	p.of.mu.Unlock()
+	p.of.count.Done()
+}
+
+// hurry ends the pause before the next attempt (RFC 8555 §8.2).
+func (p *pursuit) hurry() {
+	select {
+	case p.sooner <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits; false says that there shall be no further attempt.
+func (p *pursuit) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.stop:
+		return false
+	case <-timer.C:
+	case <-p.sooner:
+	}
+	return true
+}
+
+// Close lets the validations under way end, and begins no others. When ctx ends
+// first they are broken off: their leases lapse, and another process or the next
+// start takes them over. It gives ctx's error then.
+func (s *Server) Close(ctx context.Context) error {
+	v := &s.running
+	v.mu.Lock()
+	if !v.closed {
+		v.closed = true
+		for _, p := range v.running {
+			close(p.stop)
+		}
+	}
+	v.mu.Unlock()
+	done := make(chan struct{})
+	go func() { v.count.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	v.mu.Lock()
+	for _, p := range v.running {
+		p.cancel()
+	}
+	v.mu.Unlock()
+	<-done
+	return ctx.Err()
+}
+
+// outcome is what one attempt gave.
+type outcome struct {
+	result challenge.Result
+	err    error
+}
+
+// attempt validates once. The key authorisation is made from the account's key
+// of that time (RFC 8555 §8.1).
+func (s *Server) attempt(ctx context.Context, a *Authorization, key *acme.Key) outcome {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	base := a.Identifier.Base()
+	result, err := s.Validator.Validate(ctx, challenge.Job{
+		Method: a.Method, Target: challenge.Target{Type: string(base.Type()), Value: base.Value()},
+		Token: a.Token, KeyAuthorization: acme.KeyAuthorization(a.Token, key),
+	})
+	return outcome{result, err}
+}
+
+// judge gives the authorisation after an attempt, and what the event is called.
+func (s *Server) judge(a Authorization, o outcome) (Authorization, string) {
+	now := s.Clock()
+	a.Attempts++
+	a.Processing = time.Time{}
+	if o.err == nil && now.Before(a.Expires) {
+		a.Status, a.Problem, a.Detail = acme.AuthorizationValid, nil, o.result.Detail
+		a.Validated, a.Expires = now, now.Add(s.AuthzLife)
+		return a, "authorization.validated"
+	}
+	a.Problem, a.Detail = s.problemWith(o.err)
+	if a.Attempts >= s.Attempts || !now.Before(a.Expires) {
+		a.Status = acme.AuthorizationInvalid
+		return a, "authorization.failed"
+	}
+	a.Processing = now.Add(s.pauseAfter(a.Attempts) + leaseTime)
+	return a, "validation.failed"
+}
+
+// pauseAfter doubles with each attempt.
+func (s *Server) pauseAfter(attempts int) time.Duration {
+	pause := s.AttemptPause
+	for range attempts - 1 {
+		if pause *= 2; pause > maxPause {
+			return maxPause
+		}
+	}
+	return pause
+}
+
+// failureTypes maps the validator's kinds to ACME's words (RFC 8555 §6.7).
+var failureTypes = map[challenge.Kind]string{
+	challenge.DNS: acme.TypeDNS, challenge.Connection: acme.TypeConnection, challenge.TLS: acme.TypeTLS,
+	challenge.Unauthorized: acme.TypeUnauthorized, challenge.IncorrectResponse: acme.TypeIncorrectResponse,
+	challenge.Refused: acme.TypeRejectedIdentifier,
+}
+
+// problemWith tells the subscriber why an attempt failed, and gives what was seen.
+func (s *Server) problemWith(err error) (*acme.Problem, string) {
+	if err == nil {
+		return acme.Malformed("the proof came after the authorization had expired; make a new order"), ""
+	}
+	var f *challenge.Failure
+	if !errors.As(err, &f) {
+		s.Logger.Error("a validator failed in an unknown way", "error", err)
+		return acme.ServerInternal(), ""
+	}
+	typ, ok := failureTypes[f.Kind]
+	if !ok {
+		typ = acme.TypeServerInternal
+	}
+	return acme.NewProblem(typ, "%s", f.Detail), f.Seen
+}
+
+// pursuing is what a pursuit goes on with.
+type pursuing struct {
+	key   *acme.Key
+	first chan outcome // an attempt under way; nil: the pause comes next
+}
+
+// pursue stores the outcome of the attempt under way and makes further ones,
+// until the challenge is valid or invalid. What it cannot store it leaves: the
+// lease lapses, and the validation is taken over.
+func (s *Server) pursue(p *pursuit, a Authorization, with pursuing) {
+	defer p.end()
+	for {
+		if with.first == nil {
+			if !p.pause(s.pauseAfter(a.Attempts)) {
+				return
+			}
+			with.first = make(chan outcome, 1)
+			with.first <- s.attempt(p.ctx, &a, with.key)
+		}
+		o := <-with.first
+		with.first = nil
+		if p.ctx.Err() != nil {
+			return // broken off: this says nothing of the name
+		}
+		next, event := s.judge(a, o)
+		if !s.store(&next, event) || next.Processing.IsZero() {
+			return
+		}
+		a = next
+	}
+}
+
+// store commits what a pursuit found out, and tells whether it could.
+func (s *Server) store(a *Authorization, kind string) bool {
+	event := ca.NewEvent(s.Clock(), ca.Principal{Room: Room, ID: a.Account}, kind, a.ID)
+	event.Detail = a.account()
+	err := s.Orders.UpdateAuthorization(context.Background(), *a, Write{Event: event})
+	switch {
+	case err == nil:
+		a.Version++
+		return true
+	case ca.KindOf(err) != ca.Conflict: // deactivated or taken over is no failure
+		s.Logger.Warn("the outcome of a validation could not be stored; it will be validated again", "authorization", a.ID, "error", err)
+	}
+	return false
+}

@@ -1,0 +1,330 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"chancery/internal/acmeserver"
+	"chancery/internal/ca"
+	"chancery/internal/sqldb"
+)
+
+// ordersSchema holds what internal/acmeserver keeps of orders. An order's id is
+// its letters as bytes, so that pages can be ordered by it on every engine.
+// sweep is when the order may be looked at for deletion, 0 when it stays.
+var ordersSchema = []string{
+	`CREATE TABLE orders (
+		id BYTEA NOT NULL PRIMARY KEY, request TEXT NOT NULL, account TEXT NOT NULL,
+		names TEXT NOT NULL, authorizations TEXT NOT NULL, profile TEXT NOT NULL,
+		created BIGINT NOT NULL, expires BIGINT NOT NULL,
+		not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,
+		replaces TEXT, sweep BIGINT NOT NULL)`,
+	`CREATE INDEX orders_by_account ON orders (account, created, id)`,
+	`CREATE INDEX orders_replacing ON orders (replaces, created) WHERE replaces IS NOT NULL`,
+	`CREATE INDEX orders_to_sweep ON orders (sweep) WHERE sweep > 0`,
+	`CREATE TABLE authorizations (
+		id TEXT NOT NULL PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL,
+		status TEXT NOT NULL, token TEXT NOT NULL,
+		created BIGINT NOT NULL, expires BIGINT NOT NULL,
+		method TEXT NOT NULL, processing BIGINT NOT NULL, attempts BIGINT NOT NULL,
+		validated BIGINT NOT NULL, problem TEXT NOT NULL, detail TEXT NOT NULL,
+		version BIGINT NOT NULL)`,
+	`CREATE INDEX authorizations_valid ON authorizations (account, name, expires) WHERE status = 'valid'`,
+	`CREATE INDEX authorizations_processing ON authorizations (processing) WHERE processing > 0`,
+	`CREATE INDEX authorizations_to_sweep ON authorizations (expires) WHERE validated = 0`,
+}
+
+const orderColumns = `id, account, names, authorizations, profile, created, expires, not_before, not_after, replaces`
+
+// scanOrder reads orderColumns, and what follows them into more.
+func scanOrder(row sqldb.Row, o *acmeserver.Order, more ...any) error {
+	var id []byte
+	var replaces *string
+	var names, authorizations string
+	var created, expires, from, to int64
+	dest := []any{&id, &o.Account, &names, &authorizations, &o.Profile, &created, &expires, &from, &to, &replaces}
+	if err := row.Scan(append(dest, more...)...); err != nil {
+		return err
+	}
+	o.ID, o.Authorizations = string(id), strings.Fields(authorizations)
+	o.CreatedAt, o.Expires, o.NotBefore, o.NotAfter = instant(created), instant(expires), instant(from), instant(to)
+	if replaces != nil {
+		o.Replaces = *replaces
+	}
+	var err error
+	o.Identifiers, err = splitNames(names)
+	return err
+}
+
+// CreateOrder implements [acmeserver.Orders].
+func (s *Store) CreateOrder(ctx context.Context, o *acmeserver.Order, fresh []acmeserver.Authorization, w acmeserver.Write) error {
+	batch := spend(w.Once)
+	if o != nil {
+		batch = append(batch, sqldb.Statement{
+			SQL: `INSERT INTO orders (` + orderColumns + `, request, sweep)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			Args: []any{[]byte(o.ID), o.Account, joinNames(o.Identifiers), strings.Join(o.Authorizations, " "), o.Profile,
+				millis(o.CreatedAt), millis(o.Expires), millis(o.NotBefore), millis(o.NotAfter),
+				orNull(o.Replaces), o.RequestID(), millis(o.Expires)},
+			Want: 1,
+		})
+	}
+	for _, a := range fresh {
+		problem, err := encodeProblem(&a)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, sqldb.Statement{
+			SQL: `INSERT INTO authorizations (` + authorizationColumns + `)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			Args: []any{a.ID, a.Account, a.Identifier.String(), string(a.Status), a.Token, millis(a.CreatedAt), millis(a.Expires),
+				a.Method, millis(a.Processing), a.Attempts, millis(a.Validated), problem, a.Detail, a.Version},
+			Want: 1,
+		})
+	}
+	return refuse(s.db.Batch(ctx, append(batch, record(w.Event))...))
+}
+
+// Order implements [acmeserver.Orders].
+func (s *Store) Order(ctx context.Context, id string) (acmeserver.Order, error) {
+	orders, err := s.orders(ctx, `SELECT `+orderColumns+` FROM orders WHERE id = $1`, []byte(id))
+	if err == nil && len(orders) == 0 {
+		err = sqldb.ErrNoRows
+	}
+	if err != nil {
+		return acmeserver.Order{}, missing(err, "there is no such order; it may have been deleted after it expired")
+	}
+	return orders[0], nil
+}
+
+func (s *Store) orders(ctx context.Context, query string, args ...any) ([]acmeserver.Order, error) {
+	var orders []acmeserver.Order
+	err := s.db.Query(ctx, query, args, func(row sqldb.Row) error {
+		var o acmeserver.Order
+		err := scanOrder(row, &o)
+		orders = append(orders, o)
+		return err
+	})
+	return orders, err
+}
+
+// Replacing implements [acmeserver.Background].
+func (s *Store) Replacing(ctx context.Context, certID string) ([]acmeserver.Order, error) {
+	orders, err := s.orders(ctx, `SELECT `+orderColumns+` FROM orders WHERE replaces = $1 ORDER BY created DESC LIMIT 20`, certID)
+	return orders, refuse(err)
+}
+
+// OrderPage implements [acmeserver.Orders].
+func (s *Store) OrderPage(ctx context.Context, q acmeserver.OrderQuery) ([]acmeserver.Order, string, error) {
+	created, id, err := orderCursor(q.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	limit := min(max(q.Limit, 1), 1000)
+	var orders []acmeserver.Order
+	err = s.db.Query(ctx, `SELECT `+orderColumns+`, issued FROM (
+			SELECT `+orderColumns+`, CASE WHEN EXISTS (SELECT 1 FROM certificates c WHERE c.request = orders.request) THEN 1 ELSE 0 END AS issued
+			FROM orders WHERE account = $1 AND (created, id) < ($2, $3)) AS mine
+		WHERE issued = 1 OR expires > $4 ORDER BY created DESC, id DESC LIMIT $5`,
+		[]any{q.Account, created, id, millis(q.Now), limit + 1}, func(row sqldb.Row) error {
+			var o acmeserver.Order
+			var issued int64
+			err := scanOrder(row, &o, &issued)
+			o.Issued = issued == 1
+			orders = append(orders, o)
+			return err
+		})
+	if err != nil || len(orders) <= limit {
+		return orders, "", refuse(err)
+	}
+	last := orders[limit-1]
+	return orders[:limit], fmt.Sprintf("%d.%s", millis(last.CreatedAt), last.ID), nil
+}
+
+// orderCursor reads what OrderPage gave out; none means before the first.
+func orderCursor(cursor string) (created int64, id []byte, err error) {
+	if cursor == "" {
+		return math.MaxInt64, []byte{}, nil
+	}
+	at, text, ok := strings.Cut(cursor, ".")
+	created, err = strconv.ParseInt(at, 10, 64)
+	if err != nil || !ok || len(text) > 64 {
+		return 0, nil, ca.Errorf(ca.Invalid, "the cursor is not one that was given out here; start at the first page")
+	}
+	return created, []byte(text), nil
+}
+
+const authorizationColumns = `id, account, name, status, token, created, expires, method, processing, attempts, validated, problem, detail, version`
+
+// scanAuthorization reads authorizationColumns.
+func scanAuthorization(row sqldb.Row, a *acmeserver.Authorization) error {
+	var name, problem string
+	var created, expires, processing, validated int64
+	err := row.Scan(&a.ID, &a.Account, &name, &a.Status, &a.Token, &created, &expires,
+		&a.Method, &processing, &a.Attempts, &validated, &problem, &a.Detail, &a.Version)
+	if err != nil {
+		return err
+	}
+	a.CreatedAt, a.Expires, a.Processing, a.Validated = instant(created), instant(expires), instant(processing), instant(validated)
+	if problem != "" {
+		if err := json.Unmarshal([]byte(problem), &a.Problem); err != nil {
+			return fmt.Errorf("problem of authorisation %s: %w", a.ID, err)
+		}
+	}
+	kind, value, _ := strings.Cut(name, ":")
+	a.Identifier, err = ca.ParseIdentifier(kind, value)
+	return err
+}
+
+func encodeProblem(a *acmeserver.Authorization) (string, error) {
+	if a.Problem == nil {
+		return "", nil
+	}
+	text, err := json.Marshal(a.Problem)
+	return string(text), err
+}
+
+// manyIDs is how many ids one read asks for; both engines take more.
+const manyIDs = 1000
+
+// Authorizations implements [acmeserver.Orders].
+func (s *Store) Authorizations(ctx context.Context, ids []string) ([]acmeserver.Authorization, error) {
+	found := make(map[string]acmeserver.Authorization, len(ids))
+	for part := range slices.Chunk(ids, manyIDs) {
+		err := s.authorizations(ctx, `id IN (`+marks(1, len(part))+`)`, anys(part), func(a acmeserver.Authorization) { found[a.ID] = a })
+		if err != nil {
+			return nil, refuse(err)
+		}
+	}
+	list := make([]acmeserver.Authorization, len(ids))
+	for i, id := range ids {
+		a, ok := found[id]
+		if !ok {
+			return nil, &ca.Error{Kind: ca.NotFound, Detail: "there is no such authorization; it may have been deleted after it expired"}
+		}
+		list[i] = a
+	}
+	return list, nil
+}
+
+// ValidAuthorizations implements [acmeserver.Orders].
+func (s *Store) ValidAuthorizations(ctx context.Context, account string, names []ca.Identifier, until time.Time) ([]acmeserver.Authorization, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	args := []any{account, millis(until)}
+	for _, n := range names {
+		args = append(args, n.String())
+	}
+	best := map[ca.Identifier]acmeserver.Authorization{}
+	where := `status = 'valid' AND account = $1 AND expires > $2 AND name IN (` + marks(3, len(names)) + `)`
+	err := s.authorizations(ctx, where, args, func(a acmeserver.Authorization) {
+		if known, ok := best[a.Identifier]; !ok || a.Expires.After(known.Expires) {
+			best[a.Identifier] = a
+		}
+	})
+	if err != nil {
+		return nil, refuse(err)
+	}
+	var list []acmeserver.Authorization
+	for _, n := range names {
+		if a, ok := best[n]; ok {
+			list = append(list, a)
+		}
+	}
+	return list, nil
+}
+
+func (s *Store) authorizations(ctx context.Context, where string, args []any, each func(acmeserver.Authorization)) error {
+	return s.db.Query(ctx, `SELECT `+authorizationColumns+` FROM authorizations WHERE `+where, args, func(row sqldb.Row) error {
+		var a acmeserver.Authorization
+		err := scanAuthorization(row, &a)
+		if err == nil {
+			each(a)
+		}
+		return err
+	})
+}
+
+// UpdateAuthorization implements [acmeserver.Orders].
+func (s *Store) UpdateAuthorization(ctx context.Context, a acmeserver.Authorization, w acmeserver.Write) error {
+	problem, err := encodeProblem(&a)
+	if err != nil {
+		return err
+	}
+	batch := append(spend(w.Once), sqldb.Statement{
+		SQL: `UPDATE authorizations SET status = $1, expires = $2, method = $3, processing = $4, attempts = $5,
+			validated = $6, problem = $7, detail = $8, version = version + 1 WHERE id = $9 AND version = $10`,
+		Args: []any{string(a.Status), millis(a.Expires), a.Method, millis(a.Processing), a.Attempts,
+			millis(a.Validated), problem, a.Detail, a.ID, a.Version},
+		Want: 1, Label: errStale,
+	})
+	err = s.db.Batch(ctx, append(batch, record(w.Event))...)
+	if errors.Is(err, errStale) {
+		return &ca.Error{Kind: ca.Conflict, Detail: "the authorization changed meanwhile; look at it again"}
+	}
+	return refuse(err)
+}
+
+// ClaimValidations implements [acmeserver.Background].
+func (s *Store) ClaimValidations(ctx context.Context, now, until time.Time, limit int) ([]acmeserver.Authorization, error) {
+	// Looking first keeps the usual case, nothing to do, free of a commit.
+	var first int64
+	err := s.db.One(ctx, `SELECT processing FROM authorizations WHERE processing > 0 AND processing < $1 LIMIT 1`, []any{millis(now)}, &first)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, refuse(err)
+	}
+	var claimed []acmeserver.Authorization
+	err = s.db.Batch(ctx, sqldb.Statement{
+		SQL: `UPDATE authorizations SET processing = $1, version = version + 1
+			WHERE processing > 0 AND processing < $2 AND id IN
+			(SELECT id FROM authorizations WHERE processing > 0 AND processing < $2 ORDER BY processing LIMIT $3)
+			RETURNING ` + authorizationColumns,
+		Args: []any{millis(until), millis(now), limit}, Want: sqldb.AnyRows,
+		Scan: func(row sqldb.Row) error {
+			var a acmeserver.Authorization
+			err := scanAuthorization(row, &a)
+			claimed = append(claimed, a)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, refuse(err)
+	}
+	return claimed, nil
+}
+
+// orNull stores no text as NULL, which a partial index leaves out.
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// marks gives n placeholders, the first numbered from.
+func marks(from, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "$" + strconv.Itoa(from+i)
+	}
+	return strings.Join(list, ", ")
+}
+
+func anys[T any](list []T) []any {
+	out := make([]any, len(list))
+	for i, v := range list {
+		out[i] = v
+	}
+	return out
+}
