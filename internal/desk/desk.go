@@ -1,0 +1,84 @@
+// Package desk is the administrators' room: what they can see and do with
+// authorities, certificates and profiles, as operations over the core. Who asks
+// was found out by the listener; the desk writes the name into every act.
+//
+// The room decides nothing that the core decides: it reads what was given,
+// asks the core and shows the answer. It must not know HTTP, SQL, files or how
+// its operations are called; external account keys and ACME accounts are the
+// ACME room's.
+package desk
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"chancery/internal/admin"
+	"chancery/internal/ca"
+)
+
+// KeyImporter keeps a private key that was made elsewhere, given as PKCS #8 in
+// DER; internal/keys fits.
+type KeyImporter interface {
+	Import(ctx context.Context, name string, pkcs8 []byte) (crypto.Signer, error)
+}
+
+// Config is what the desk works with. All fields but ProfileText are needed.
+type Config struct {
+	Authority *ca.Authority
+	Ledger    ca.Ledger
+	Listing   ca.Listing
+	Keys      KeyImporter
+	Clock     func() time.Time
+	Defaults  ca.Plan // what new and imported authorities are like unless told otherwise
+
+	// ProfileText gives the file of a profile that is not, or not as, shipped; nil
+	// for one it does not know. With ProfileText nil all profiles are as shipped.
+	ProfileText func(name string) []byte
+}
+
+// Desk offers the operations. It is safe for concurrent use.
+type Desk struct{ Config }
+
+// New gives a desk.
+func New(c Config) *Desk { return &Desk{c} }
+
+// Operations are what administrators can do. Errors are of the core.
+func (d *Desk) Operations() []admin.Operation {
+	return []admin.Operation{
+		admin.Op(admin.Spec{Name: "ca.list", Role: admin.Auditor, Summary: "lists the authorities, roots and issuers"}, d.listAuthorities),
+		admin.Op(admin.Spec{Name: "ca.roots", Role: admin.Anyone, Summary: "gives the root certificates and their fingerprints"}, d.roots),
+		admin.Op(admin.Spec{Name: "ca.rollover", Role: admin.Administrator, Summary: "replaces a root or an issuer by a new one with a new key"}, d.rollover),
+		admin.Op(admin.Spec{Name: "ca.csr", Role: admin.Administrator, Summary: "makes a key and a request for a foreign authority to certify"}, d.request),
+		admin.Op(admin.Spec{Name: "ca.import", Role: admin.Administrator, Summary: "takes in an authority that was certified or made elsewhere"}, d.importAuthority),
+		admin.Op(admin.Spec{Name: "cert.list", Role: admin.Auditor, Summary: "lists certificates, newest first"}, d.listCertificates),
+		admin.Op(admin.Spec{Name: "cert.show", Role: admin.Auditor, Summary: "shows one certificate and how it came about"}, d.showCertificate),
+		admin.Op(admin.Spec{Name: "cert.revoke", Role: admin.Administrator, Summary: "revokes a certificate for good"}, d.revoke),
+		admin.Op(admin.Spec{Name: "cert.sign", Role: admin.Administrator, Summary: "certifies a CSR; the caller's approval is the evidence"}, d.sign),
+		admin.Op(admin.Spec{Name: "profile.list", Role: admin.Auditor, Summary: "lists the certificate profiles"}, d.listProfiles),
+		admin.Op(admin.Spec{Name: "profile.show", Role: admin.Auditor, Summary: "shows a profile and its rules"}, d.showProfile),
+	}
+}
+
+// by gives an administrator as the core and the events know him.
+func by(caller admin.Caller) ca.Principal { return ca.Principal{Room: "admin", ID: caller.Name} }
+
+// plainly writes what the core says about single names into the one detail that
+// an administrator sees.
+func plainly(err error) error {
+	told, ok := errors.AsType[*ca.Error](err)
+	if !ok || len(told.Sub) == 0 {
+		return err
+	}
+	lines := []string{told.Detail + ":"}
+	for _, sub := range told.Sub {
+		lines = append(lines, fmt.Sprintf("  %s: %s", sub.Identifier.Value(), sub.Detail))
+	}
+	return &ca.Error{Kind: told.Kind, Detail: strings.Join(lines, "\n"), RetryAfter: told.RetryAfter, Err: told.Err}
+}
+
+// clip keeps what a caller sent from filling an error.
+func clip(text string) string { return fmt.Sprintf("%.100s", text) }
