@@ -202,7 +202,7 @@ func (a *Authority) signOCSP(by *responder, ask *Ask, answer *Answer) ([]byte, e
 	if err != nil {
 		return nil, Errorf(Internal, "the OCSP response could not be signed").because(err)
 	}
-	return encodeResponse(data, signature, by.cert)
+	return signedText{data, signature, by.cert}.encode()
 }
 
 // lintOCSP lints each single response on its own, as lints look at no more
@@ -217,7 +217,7 @@ func (a *Authority) lintOCSP(text responseText) error {
 		if err != nil {
 			return Errorf(Internal, "the OCSP response cannot be encoded").because(err)
 		}
-		der, err := encodeResponse(data, make([]byte, 64), nil)
+		der, err := signedText{data: data, signature: make([]byte, 64)}.encode()
 		if err != nil {
 			return Errorf(Internal, "the OCSP response cannot be encoded").because(err)
 		}

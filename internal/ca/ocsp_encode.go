@@ -102,30 +102,32 @@ func (c *CertID) encode(b *cryptobyte.Builder) {
 	})
 }
 
-// encodeResponse wraps signed data as a successful OCSPResponse with a
-// BasicOCSPResponse in it; cert may be nil.
-func encodeResponse(data, signature, cert []byte) ([]byte, error) {
+// signedText is what a BasicOCSPResponse is made of; cert may be nil.
+type signedText struct{ data, signature, cert []byte }
+
+// encode wraps the text as a successful OCSPResponse.
+func (t signedText) encode() ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Enum(0) // successful
 		b.AddASN1(contextTag(0).Constructed(), func(b *cryptobyte.Builder) {
 			b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 				b.AddASN1ObjectIdentifier(oidOCSPBasic)
-				b.AddASN1(casn1.OCTET_STRING, func(b *cryptobyte.Builder) { addBasicResponse(b, data, signature, cert) })
+				b.AddASN1(casn1.OCTET_STRING, t.addBasicResponse)
 			})
 		})
 	})
 	return b.Bytes()
 }
 
-func addBasicResponse(b *cryptobyte.Builder, data, signature, cert []byte) {
+func (t signedText) addBasicResponse(b *cryptobyte.Builder) {
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(data)
+		b.AddBytes(t.data)
 		b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidECDSA256) })
-		b.AddASN1BitString(signature)
-		if cert != nil {
+		b.AddASN1BitString(t.signature)
+		if t.cert != nil {
 			b.AddASN1(contextTag(0).Constructed(), func(b *cryptobyte.Builder) {
-				b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(cert) })
+				b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(t.cert) })
 			})
 		}
 	})

@@ -27,7 +27,7 @@ func (s *Server) getIssuer(w http.ResponseWriter, r *http.Request) {
 		notFound(w, "there is no such authority here; the address of an issuer's certificate stands in the certificates that it signed")
 		return
 	}
-	s.sendCertificates(w, r, certType, issuer.Certificate())
+	s.sendFile(w, r, s.certificates(certType, issuer.Certificate()))
 }
 
 // getRoots gives the newest root, or all roots with the newest first, as PEM:
@@ -42,10 +42,11 @@ func (s *Server) getRoots(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/root.pem" {
 		roots = roots[:1]
 	}
-	s.sendCertificates(w, r, pemType, roots...)
+	s.sendFile(w, r, s.certificates(pemType, roots...))
 }
 
-func (s *Server) sendCertificates(w http.ResponseWriter, r *http.Request, kind string, certs ...*x509.Certificate) {
+// certificates makes a file of them: PEM, or DER for a single one.
+func (s *Server) certificates(kind string, certs ...*x509.Certificate) file {
 	f := file{kind: kind, age: certAge, expires: s.Clock().Add(certAge), modified: certs[0].NotBefore}
 	for _, c := range certs {
 		if kind == pemType {
@@ -56,5 +57,5 @@ func (s *Server) sendCertificates(w http.ResponseWriter, r *http.Request, kind s
 	}
 	sum := sha256.Sum256(f.body)
 	f.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
-	s.sendFile(w, r, f)
+	return f
 }

@@ -69,14 +69,14 @@ func (s *Server) answerOCSP(w http.ResponseWriter, r *http.Request, der []byte) 
 		s.refuseOCSP(w, r, err)
 		return
 	}
-	s.sendOCSP(w, r, a, len(ask.nonce) > 0)
+	s.sendOCSP(w, r, a)
 }
 
 // sendOCSP writes an answer with what HTTP caches want to know (RFC 5019 §6.2).
-func (s *Server) sendOCSP(w http.ResponseWriter, r *http.Request, a *held, fresh bool) {
+func (s *Server) sendOCSP(w http.ResponseWriter, r *http.Request, a *held) {
 	h := w.Header()
 	h.Set("Content-Type", ocspType)
-	if fresh { // made for one client: of no use to another
+	if a.private {
 		h.Set("Cache-Control", "private, max-age=0, must-revalidate")
 	} else {
 		age := min(a.renew.Sub(s.Clock()), longestAge)
@@ -98,6 +98,7 @@ type held struct {
 	ca.Answer
 	checked           time.Time // when the ledger last said the same
 	renew             time.Time // from then on it is signed anew
+	private           bool      // it has one client's nonce: of no use to another
 	etag              string
 	expires, modified string // HTTP dates
 }
@@ -117,7 +118,7 @@ func (s *Server) sign(ctx context.Context, ask request) (*held, error) {
 	}
 	sum := sha1.Sum(answer.DER) // RFC 5019 §6.2 recommends this form
 	return &held{
-		Answer: answer, checked: looked,
+		Answer: answer, checked: looked, private: len(ask.nonce) > 0,
 		renew:   answer.ThisUpdate.Add(answer.NextUpdate.Sub(answer.ThisUpdate) / 2),
 		etag:    `"` + hex.EncodeToString(sum[:]) + `"`,
 		expires: answer.NextUpdate.UTC().Format(http.TimeFormat), modified: answer.ThisUpdate.UTC().Format(http.TimeFormat),

@@ -233,8 +233,11 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add(extended(oidOther, true, []byte{5, 0}))
 	f.Add(versioned(0))
 	// made by OpenSSL, with a nonce
-	openssl, err := hex.DecodeString("3042304030" + "3e303c303a" + "300906052b0e03021a0500")
+	openssl, err := hex.DecodeString("307a30783051304f304d300906052b0e03021a05000414424ef3366d8b17e4f9865ea7849fe102bad1a82e0414ea1bb4e425de1502784d42f8acd555294f8fff2c02145c2cb592d2399de49f5c0fe443ef01477257a051a2233021301f06092b0601050507300102041204103c560662d0aa7bb387de79c5c74e5712")
 	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := parseRequest(openssl); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(openssl)
