@@ -1,0 +1,205 @@
+package daemon
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"chancery/internal/ca"
+	"chancery/internal/config"
+	"chancery/internal/keys"
+	"chancery/internal/registry"
+	"chancery/internal/sqldb"
+	"chancery/internal/sqlstore"
+)
+
+// house is what stands whether or not anybody listens: store, keys, authority.
+type house struct {
+	db        *sqldb.DB
+	store     *sqlstore.Store
+	keys      *keys.Store
+	authority *ca.Authority
+	registry  *registry.Registry
+	plan      ca.Plan
+	founded   bool
+}
+
+// open opens the house; on an error nothing stays open.
+func open(ctx context.Context, o Options) (h house, err error) {
+	if err := os.MkdirAll(o.Config.Data, 0o700); err != nil {
+		return h, fmt.Errorf("the data directory cannot be made; choose another with --data: %w", err)
+	}
+	if h.keys, err = openKeys(o.Config); err != nil {
+		return h, err
+	}
+	if h.db, err = openDatabase(ctx, o); err != nil {
+		return h, err
+	}
+	defer func() {
+		if err != nil {
+			h.db.Close()
+			h.db = nil
+		}
+	}()
+	if err := sqlstore.Migrate(ctx, h.db); err != nil {
+		return h, err
+	}
+	h.store = sqlstore.New(h.db)
+	seals, err := h.keys.Sealer(ctx, "intents")
+	if err != nil {
+		return h, err
+	}
+	external, err := h.keys.Sealer(ctx, "external-keys")
+	if err != nil {
+		return h, err
+	}
+	if h.registry, err = registry.New(registry.Config{Store: h.store, Sealer: external, Clock: time.Now}); err != nil {
+		return h, err
+	}
+	profiles, err := loadProfiles(o.Config.Profiles)
+	if err != nil {
+		return h, err
+	}
+	h.plan = planOf(o.Config)
+	h.authority, err = ca.New(ca.Config{
+		Ledger: h.store, Recovery: h.store, Revocations: h.store, Hierarchy: h.store,
+		Keys: keyStore{h.keys}, Profiles: profiles, Clock: time.Now, Seals: seals,
+		CRLLife: o.Config.Status.CRLLife.Std(), CRLRefresh: o.Config.Status.CRLRefresh.Std(),
+	})
+	if err != nil {
+		return h, err
+	}
+	return h, h.authority.Reload(ctx)
+}
+
+// openKeys unlocks the key directory in the way that the configuration says.
+func openKeys(c *config.Config) (*keys.Store, error) {
+	in := keys.Config{Dir: filepath.Join(c.Data, "keys")}
+	if reference := string(c.Keys.Unlock); reference != "" {
+		secret, err := keys.ReadSecret(strings.TrimPrefix(reference, "passphrase-"))
+		if err != nil {
+			return nil, fmt.Errorf("keys.unlock: %w", err)
+		}
+		in.Secret = secret
+	}
+	return keys.Open(in)
+}
+
+func openDatabase(ctx context.Context, o Options) (*sqldb.DB, error) {
+	in := sqldb.Config{URL: o.Config.Database.URL, MaxConns: o.Config.Database.MaxConnections, Logger: o.Logger}
+	if in.URL == "" {
+		in.URL, in.MaxConns = "sqlite:"+filepath.Join(o.Config.Data, "chancery.db"), 0
+	} else if o.Config.Database.Password != "" {
+		secret, err := keys.ReadSecret(string(o.Config.Database.Password))
+		if err != nil {
+			return nil, fmt.Errorf("database.password: %w", err)
+		}
+		if in.URL, err = withPassword(in.URL, secret.Reveal()); err != nil {
+			return nil, err
+		}
+	}
+	db, err := sqldb.Open(ctx, in)
+	if locked, ok := errors.AsType[*sqldb.Locked](err); ok {
+		return nil, fmt.Errorf("another chancery (process %d) runs on %s; stop it, or choose another directory with --data", locked.PID, o.Config.Data)
+	}
+	return db, err
+}
+
+// loadProfiles reads the deployment's own profiles over the shipped ones. A
+// directory that does not exist holds none.
+func loadProfiles(dir string) (map[string]*ca.Profile, error) {
+	all := ca.Shipped()
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".toml")
+		if !ok || e.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("profiles: %w", err)
+		}
+		if all[name], err = ca.ParseProfile(name, text); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
+		}
+	}
+	return all, nil
+}
+
+func planOf(c *config.Config) ca.Plan {
+	return ca.Plan{
+		Organization: c.Hierarchy.Organization, RootKey: c.Hierarchy.RootKey, IssuerKey: c.Hierarchy.IssuerKey,
+		RootLife: c.Hierarchy.RootLife.Std(), IssuerLife: c.Hierarchy.IssuerLife.Std(),
+		Domains: c.Hierarchy.Domains, Shards: c.Hierarchy.CRLShards, StatusURL: c.URL.Status,
+	}
+}
+
+// founding is how long one process has to make the hierarchy.
+const founding = 2 * time.Minute
+
+// found makes the hierarchy if there is none, and tells whether it did. Among
+// several processes one does it; the others wait for it.
+func (h *house) found(ctx context.Context) (bool, error) {
+	holder := ca.NewID()
+	for len(h.authority.Issuers().List()) == 0 {
+		mine, err := h.db.Lease(ctx, sqldb.Lease{Name: "founding", Holder: holder, For: founding, Now: time.Now()})
+		if err != nil {
+			return false, err
+		}
+		if mine {
+			// Between looking and leasing another process may have been quick.
+			if err := h.authority.Reload(ctx); err != nil {
+				return false, err
+			}
+			if len(h.authority.Issuers().List()) > 0 {
+				break
+			}
+			if err := h.authority.Found(ctx, h.plan); err != nil {
+				return false, err
+			}
+			return true, h.db.Release(ctx, "founding", holder)
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		if err := h.authority.Reload(ctx); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// keyStore fits the key directory to the authority.
+type keyStore struct{ *keys.Store }
+
+// Load implements [ca.Keys].
+func (k keyStore) Load(ctx context.Context, name string) (crypto.Signer, error) {
+	signer, err := k.Store.Load(ctx, name)
+	if errors.Is(err, keys.ErrNotFound) {
+		return nil, ca.Errorf(ca.NotFound, "the key %s is not in this key store", name)
+	}
+	return signer, err
+}
+
+// Generate implements [ca.Keys].
+func (k keyStore) Generate(ctx context.Context, name, algorithm string) (crypto.Signer, error) {
+	signer, err := k.Store.Generate(ctx, name, keys.Algorithm(algorithm))
+	if errors.Is(err, keys.ErrName) || errors.Is(err, keys.ErrAlgorithm) {
+		return nil, ca.Errorf(ca.Invalid, "%w", err)
+	}
+	return signer, err
+}

@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"chancery/internal/admin"
+	"chancery/internal/ca"
+	"chancery/internal/desk"
+)
+
+// publicServer is the HTTPS server; its handler is replaced by a reload.
+func (d *Daemon) publicServer() *http.Server {
+	s := plain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*d.public.Load()).ServeHTTP(w, r) }))
+	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: d.cert.get}
+	return s
+}
+
+// plain gives a server with the limits that every listener has.
+func plain(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+}
+
+// publish makes the public handler of the rooms as they are now.
+func (d *Daemon) publish() {
+	mux := http.NewServeMux()
+	room := d.acme.Load().Handler()
+	mux.Handle("/acme/", room)
+	mux.Handle("/.well-known/acme", room)
+	pages := d.status.Handler()
+	mux.Handle("GET /root.pem", pages)
+	mux.Handle("GET /roots.pem", pages)
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", d.readyz)
+	mux.HandleFunc("GET /{$}", d.welcome)
+	h := d.counted(mux)
+	if d.Wrap != nil {
+		h = d.Wrap(h)
+	}
+	d.public.Store(&h)
+}
+
+// welcome tells a person with a browser or curl where they are.
+func (d *Daemon) welcome(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "This is chancery, a certification authority.\n\nACME directory  %s\nRoot            %s/root.pem\n", d.Directory(), d.BaseURL())
+	for _, root := range d.Roots() {
+		fmt.Fprintf(w, "SHA-256         %X  %s\n", sha256.Sum256(root.Raw), root.Subject)
+	}
+}
+
+// statusHandler serves the plain-HTTP side. Who came with http:// to a path
+// that needs https:// reads where to go.
+func (d *Daemon) statusHandler() http.Handler {
+	pages := d.status.Handler()
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	wrong := func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
+	}
+	mux.HandleFunc("/acme/", wrong)
+	mux.HandleFunc("/.well-known/acme", wrong)
+	mux.HandleFunc("/{$}", wrong)
+	return d.counted(mux)
+}
+
+func healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+// readyz tells whether certificates can be issued now.
+func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
+	switch err := d.db.Ping(r.Context()); {
+	case err != nil:
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+	case d.authority.Issuers().Line(ca.DefaultLine, time.Now()) == nil:
+		http.Error(w, "no issuer can sign", http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+}
+
+// adminServer serves administrators on the socket, profiling beside it.
+func (d *Daemon) adminServer() *http.Server {
+	operations := desk.New(desk.Config{
+		Authority: d.authority, Ledger: d.store, Listing: d.store, Keys: d.keys, Clock: time.Now, Defaults: d.plan,
+	}).Operations()
+	operations = append(operations, d.acme.Load().Operations()...)
+	office := admin.NewServer(operations...)
+	office.Log = d.Logger
+	office.Classify = classify
+	s := office.HTTP()
+	mux := http.NewServeMux()
+	mux.Handle("/", s.Handler)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	s.Handler = mux
+	return s
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"chancery/internal/acmeserver"
+	"chancery/internal/challenge"
+	"chancery/internal/config"
+	"chancery/internal/limit"
+	"chancery/internal/nonce"
+	"chancery/internal/resolver"
+)
+
+// acmeRoom makes the ACME server that a configuration asks for. Nonces and what
+// was spent of them outlive it, so that a reload is not noticed.
+func (d *Daemon) acmeRoom(c *config.Config) (*acmeserver.Server, error) {
+	validator, policy, err := d.validator(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openNonces(context.Background()); err != nil {
+		return nil, err
+	}
+	accounts, err := newLimit("new accounts", c.Limits.AccountsPerAddress)
+	if err != nil {
+		return nil, err
+	}
+	orders, err := newLimit("new orders", c.Limits.OrdersPerAccount)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range c.ACME.Profiles {
+		if p, ok := d.authority.Profiles[name]; !ok || !p.Serves(acmeserver.Room) {
+			return nil, fmt.Errorf("acme.profiles names %q, which is not a profile whose rooms contain \"acme\"; see: chancery profile list", name)
+		}
+	}
+	return acmeserver.New(acmeserver.Config{
+		Base: c.URL.Base, Authority: d.authority, Ledger: d.store,
+		Accounts: d.store, Orders: d.store, Background: d.store, Registry: d.registry,
+		Validator: validator, CheckAddress: policy.CheckIdentifier,
+		Nonces: d.source, Seen: d.seen, Clock: time.Now, Logger: d.Logger,
+		Terms: c.ACME.Terms, Website: c.ACME.Website, CAAIdentities: c.ACME.CAAIdentities, RequireEAB: c.ACME.RequireEAB,
+		Profiles: c.ACME.Profiles, Challenges: c.ACME.Challenges, MaxNames: c.ACME.MaxNames,
+		OrderLife: c.ACME.OrderLife.Std(), AuthzLife: c.ACME.AuthorizationLife.Std(),
+		Attempts: 3, AttemptPause: 2 * time.Second,
+		NewAccounts: accounts, NewOrders: orders,
+	})
+}
+
+func newLimit(name string, r config.Rate) (acmeserver.Limit, error) {
+	if r.Count == 0 {
+		return nil, nil
+	}
+	l, err := limit.New(limit.Rule{Name: name, Count: r.Count, Per: r.Per.Std()})
+	if err != nil {
+		return nil, err
+	}
+	return l.Allow, nil
+}
+
+// validator makes what goes out to look. It never reaches our own listeners,
+// and loopback only if every one of them is there.
+func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.AddressPolicy, error) {
+	in := resolver.Config{HostsFile: "/etc/hosts"}
+	for _, server := range c.Validation.Resolvers {
+		in.Servers = append(in.Servers, withPort(server, "53"))
+		in.HostsFile = "" // who names resolvers wants their answers
+	}
+	dns, err := resolver.New(in)
+	if err != nil {
+		return nil, nil, fmt.Errorf("validation.resolvers: %w", err)
+	}
+	policy := challenge.AddressPolicy{
+		AllowLoopback: c.Loopback(), Allow: c.Validation.Allow, Deny: c.Validation.Deny, Own: d.listeners.own(),
+	}
+	v := challenge.New(challenge.Config{
+		Resolver: dns, HTTPPort: uint16(c.ACME.HTTP01Port), TLSPort: uint16(c.ACME.TLSALPN01Port),
+		Policy: policy, Timeout: c.Validation.Timeout.Std(), MaxConcurrent: c.Validation.Workers,
+	})
+	return v, &policy, nil
+}
+
+func withPort(address, port string) string {
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
+		return net.JoinHostPort(ip.String(), port)
+	}
+	return net.JoinHostPort(address, port)
+}
+
+// openNonces reads the nonce keys, and makes the first, once per process.
+func (d *Daemon) openNonces(ctx context.Context) error {
+	if d.source != nil {
+		return nil
+	}
+	stored, err := d.nonceKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if len(stored) == 0 {
+		if err := d.addNonceKey(ctx, nil); err != nil {
+			return err
+		}
+		if stored, err = d.nonceKeys(ctx); err != nil {
+			return err
+		}
+	}
+	if d.ring, err = nonce.NewRing(stored); err != nil {
+		return err
+	}
+	d.seen = nonce.NewSeen(nonce.SeenConfig{})
+	d.source, err = nonce.NewSource(nonce.Config{Purpose: "acme", Ring: d.ring})
+	return err
+}
