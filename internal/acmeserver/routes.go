@@ -60,6 +60,11 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(pattern, s.serve(res))
 	}
 	mux.HandleFunc("/", s.nothing)
+	return s.guarded(mux)
+}
+
+// guarded does what is done for every request, wherever it goes.
+func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		s.prepare(w, r)
@@ -69,7 +74,7 @@ func (s *Server) Handler() http.Handler {
 			s.nothing(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 
