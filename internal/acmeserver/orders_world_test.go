@@ -374,4 +374,3 @@ func (w *world) stored(url string) acmeserver.Authorization {
 	}
 	return list[0]
 }
-
