@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"chancery/internal/admin"
@@ -60,15 +61,14 @@ func (d *Daemon) welcome(w http.ResponseWriter, _ *http.Request) {
 // that needs https:// reads where to go.
 func (d *Daemon) statusHandler() http.Handler {
 	pages := d.status.Handler()
-	mux := http.NewServeMux()
-	mux.Handle("/", pages)
-	wrong := func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
-	}
-	mux.HandleFunc("/acme/", wrong)
-	mux.HandleFunc("/.well-known/acme", wrong)
-	mux.HandleFunc("/{$}", wrong)
-	return d.counted(mux)
+	// No ServeMux: it would redirect the slashes in a GET's base64 (RFC 6960 A.1).
+	return d.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || strings.HasPrefix(p, "/acme/") {
+			http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	}))
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
