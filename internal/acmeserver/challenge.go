@@ -55,7 +55,7 @@ func (s *Server) challengeAnswer(a *Authorization, method string) *answer {
 func (s *Server) respondTo(ctx context.Context, c *call, a *Authorization, method string) (*answer, error) {
 	p, fresh := s.running.begin(a.ID)
 	if p == nil {
-		return nil, ca.Errorf(ca.Unavailable, "the server is stopping; try again in a moment")
+		return nil, stopping()
 	}
 	if !fresh {
 		p.hurry()
@@ -81,6 +81,10 @@ func (s *Server) respondTo(ctx context.Context, c *call, a *Authorization, metho
 	return s.challengeAnswer(stored, method), nil
 }
 
+func stopping() error {
+	return ca.Errorf(ca.Unavailable, "the server is stopping; try again in a moment")
+}
+
 // beginning is the authorisation as it was read, and the challenge to be tried.
 type beginning struct {
 	authorization Authorization
@@ -103,6 +107,10 @@ func (s *Server) firstAttempt(ctx context.Context, c *call, p *pursuit, b beginn
 	next, event := a, "validation.begun"
 	select {
 	case o := <-first:
+		if p.ctx.Err() != nil { // broken off: this says nothing of the name
+			p.end()
+			return nil, stopping()
+		}
 		first = nil
 		next, event = s.judge(a, o)
 	case <-timer.C:

@@ -3,11 +3,13 @@ package acmeserver_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"chancery/acme"
 	"chancery/internal/acmeserver"
+	"chancery/internal/challenge"
 )
 
 // poll looks until the condition holds.
@@ -217,6 +219,60 @@ func TestDeactivatedAmidValidation(t *testing.T) {
 	release()
 	w.close(w.server)
 	if s := w.stored(a.URL); s.Status != acme.AuthorizationDeactivated || !s.Validated.IsZero() {
+		t.Errorf("stored is %+v", s)
+	}
+}
+
+// busy is a validator that has too much to do at first.
+type busy struct {
+	acmeserver.Validator
+	left atomic.Int64
+}
+
+func (b *busy) Validate(ctx context.Context, job challenge.Job) (challenge.Result, error) {
+	if b.left.Add(-1) >= 0 {
+		return challenge.Result{}, &challenge.Failure{Kind: challenge.Internal, Detail: "too many validations are under way; try again"}
+	}
+	return b.Validator.Validate(ctx, job)
+}
+
+// TestOurFailureIsNotTheSubscribers: one attempt is allowed, and our own failures
+// do not use it up.
+func TestOurFailureIsNotTheSubscribers(t *testing.T) {
+	w := newWorld(t, func(c *acmeserver.Config) {
+		b := &busy{Validator: c.Validator}
+		b.left.Store(2)
+		c.Validator = b
+	})
+	c := w.client()
+	_, a, ch := w.pendingChallenge(c, "busy.example", true)
+	if got, err := c.Respond(t.Context(), ch); err != nil || got.Status == acme.ChallengeInvalid {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if a, err := c.WaitAuthorization(t.Context(), a.URL); err != nil || a.Status != acme.AuthorizationValid {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+// TestBrokenOffAttemptIsNoOutcome: what was stopped within the first second is
+// not stored as a failure.
+func TestBrokenOffAttemptIsNoOutcome(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	_, a, ch := w.pendingChallenge(c, "stopped.example", true)
+	release := w.hold()
+	defer release()
+	answered := make(chan error)
+	go func() {
+		_, err := c.Respond(context.Background(), ch)
+		answered <- err
+	}()
+	w.poll("the request", func() bool { return w.asked.Load() > 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.server.Close(ctx)
+	<-answered // stopping, or processing if the machine was slow
+	if s := w.stored(a.URL); s.Status != acme.AuthorizationPending || s.Attempts != 0 || s.Problem != nil {
 		t.Errorf("stored is %+v", s)
 	}
 }

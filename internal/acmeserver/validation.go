@@ -18,6 +18,9 @@ const (
 	attemptTime = 40 * time.Second
 	// maxPause bounds the doubling of Config.AttemptPause.
 	maxPause = 10 * time.Minute
+	// internalAttempts are made in addition while a failure is ours, such as too
+	// much to do: the subscriber is not to pay for it.
+	internalAttempts = 10
 )
 
 // validations are those that this process is at. The zero value is ready.
@@ -147,8 +150,13 @@ func (s *Server) judge(a Authorization, o outcome) (Authorization, string) {
 		a.Validated, a.Expires = now, now.Add(s.AuthzLife)
 		return a, "authorization.validated"
 	}
+	limit := s.Attempts
+	var f *challenge.Failure
+	if errors.As(o.err, &f) && f.Kind == challenge.Internal {
+		limit += internalAttempts
+	}
 	a.Problem, a.Detail = s.problemWith(o.err)
-	if a.Attempts >= s.Attempts || !now.Before(a.Expires) {
+	if a.Attempts >= limit || !now.Before(a.Expires) {
 		a.Status = acme.AuthorizationInvalid
 		return a, "authorization.failed"
 	}
