@@ -36,7 +36,13 @@ func (s *Server) finalize(ctx context.Context, c *call) (*answer, error) {
 	switch status {
 	case acme.OrderReady:
 		return s.issue(ctx, c, o, csr)
-	case acme.OrderValid, acme.OrderProcessing:
+	case acme.OrderValid:
+		return s.finalizeAgain(o, csr)
+	case acme.OrderProcessing:
+		// An interruption left it: who asks again need not wait for recovery.
+		if reply, err := s.issue(ctx, c, o, csr); err == nil {
+			return reply, nil
+		}
 		return s.finalizeAgain(o, csr)
 	}
 	return nil, notReady(status, problem)
