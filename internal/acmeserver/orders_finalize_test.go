@@ -95,7 +95,7 @@ func TestUnfinishedCertificate(t *testing.T) {
 	id := o.URL[strings.LastIndexByte(o.URL, '/')+1:]
 	by := ca.Principal{Room: "acme", ID: "somebody"}
 	_, err = w.store.Intend(t.Context(), ca.Intent{Serial: "4001", Request: "acme:" + id, By: by, KeyHash: hash,
-		TBS: []byte{1}, Seal: []byte{1}, Event: ca.NewEvent(time.Now(), by, "certificate.intended", "4001")})
+		TBS: []byte{1}, Seal: []byte{1}, Event: by.Event(time.Now(), "certificate.intended", "4001")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package acmeserver_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -274,5 +275,53 @@ func TestBrokenOffAttemptIsNoOutcome(t *testing.T) {
 	<-answered // stopping, or processing if the machine was slow
 	if s := w.stored(a.URL); s.Status != acme.AuthorizationPending || s.Attempts != 0 || s.Problem != nil {
 		t.Errorf("stored is %+v", s)
+	}
+}
+
+// TestManyResponsesAtOnce: however often a client says that it is ready, there is
+// one validation and one outcome.
+func TestManyResponsesAtOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	_, a, ch := w.pendingChallenge(c, "eager.example", true)
+	release := w.hold()
+	defer release()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if _, err := c.Respond(t.Context(), ch); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	release()
+	w.close(w.server)
+	if s := w.stored(a.URL); s.Status != acme.AuthorizationValid || s.Version != 2 || s.Attempts != 1 || w.asked.Load() != 1 {
+		t.Errorf("%d requests were made; stored is %+v", w.asked.Load(), s)
+	}
+}
+
+// TestWorkDeletesWhatEnded: a day after its end an order without a certificate is
+// gone, and everything about one with a certificate stays.
+func TestWorkDeletesWhatEnded(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	kept := w.ready(c, "kept.example")
+	if _, err := c.Finalize(t.Context(), kept, csr(t, certKey(t), "", "kept.example")); err != nil {
+		t.Fatal(err)
+	}
+	ended := w.order(c, "ended.example")
+	w.ahead.Add(int64(7*24*time.Hour + 25*time.Hour))
+	if err := w.server.Work(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Order(t.Context(), ended.URL)
+	refused(t, err, acme.TypeMalformed, "no such order")
+	if got, err := c.Order(t.Context(), kept.URL); err != nil || got.Status != acme.OrderValid {
+		t.Errorf("the order with a certificate is %+v, %v", got, err)
+	}
+	if _, err := c.Authorization(t.Context(), kept.Authorizations[0]); err != nil {
+		t.Errorf("its authorisation: %v", err)
 	}
 }

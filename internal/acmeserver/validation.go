@@ -233,7 +233,7 @@ func (s *Server) pursue(p *pursuit, a Authorization, with pursuing) {
 
 // store commits what a pursuit found out, and tells whether it could.
 func (s *Server) store(a *Authorization, kind string) bool {
-	event := ca.NewEvent(s.Clock(), ca.Principal{Room: Room, ID: a.Account}, kind, a.ID)
+	event := ca.Principal{Room: Room, ID: a.Account}.Event(s.Clock(), kind, a.ID)
 	event.Detail = a.account()
 	err := s.Orders.UpdateAuthorization(context.Background(), *a, Write{Event: event})
 	switch {

@@ -63,7 +63,7 @@ func order(t *testing.T, account string, names ...string) (*acmeserver.Order, []
 }
 
 func orderWrite(id string) acmeserver.Write {
-	return acmeserver.Write{Event: ca.NewEvent(base, ca.Principal{Room: acmeserver.Room, ID: "account"}, "order.created", id)}
+	return acmeserver.Write{Event: ca.Principal{Room: acmeserver.Room, ID: "account"}.Event(base, "order.created", id)}
 }
 
 func create(ctx context.Context, t *testing.T, s OrderStore, o *acmeserver.Order, fresh []acmeserver.Authorization) {
