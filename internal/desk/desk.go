@@ -11,9 +11,7 @@ package desk
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"chancery/internal/admin"
@@ -65,20 +63,6 @@ func (d *Desk) Operations() []admin.Operation {
 
 // by gives an administrator as the core and the events know him.
 func by(caller admin.Caller) ca.Principal { return ca.Principal{Room: "admin", ID: caller.Name} }
-
-// plainly writes what the core says about single names into the one detail that
-// an administrator sees.
-func plainly(err error) error {
-	told, ok := errors.AsType[*ca.Error](err)
-	if !ok || len(told.Sub) == 0 {
-		return err
-	}
-	lines := []string{told.Detail + ":"}
-	for _, sub := range told.Sub {
-		lines = append(lines, fmt.Sprintf("  %s: %s", sub.Identifier.Value(), sub.Detail))
-	}
-	return &ca.Error{Kind: told.Kind, Detail: strings.Join(lines, "\n"), RetryAfter: told.RetryAfter, Err: told.Err}
-}
 
 // clip keeps what a caller sent from filling an error.
 func clip(text string) string { return fmt.Sprintf("%.100s", text) }

@@ -50,7 +50,7 @@ func (d *Desk) sign(ctx context.Context, caller admin.Caller, in Signing) (Whole
 	}
 	record, err := d.Authority.Issue(ctx, req)
 	if err != nil {
-		return Whole{}, plainly(err)
+		return Whole{}, err
 	}
 	return d.whole(&record)
 }
@@ -63,7 +63,7 @@ func (d *Desk) requested(caller admin.Caller, in Signing) (ca.Request, error) {
 	}
 	csr, err := parseCSR(in.CSR)
 	if err != nil {
-		return ca.Request{}, plainly(err)
+		return ca.Request{}, err
 	}
 	now := d.Clock()
 	req := ca.Request{By: by(caller), Key: csr.Key, Profile: profile.Name, NotAfter: in.NotAfter}

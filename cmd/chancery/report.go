@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"chancery/internal/admin"
+	"chancery/internal/ca"
+	"chancery/internal/config"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses; the root command's help lists them, and scripts rely on them.
+const (
+	exitDone = iota
+	exitFailed
+	exitUsage
+	exitNotFound
+	exitNotRunning
+	exitRefused
+	exitLater
+)
+
+// usageError is a mistake in what was typed.
+type usageError struct {
+	cmd  *cobra.Command
+	text string
+}
+
+// Error says the mistake and where help is.
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%s\nusage: %s\nmore: %s --help", e.text, e.cmd.UseLine(), e.cmd.CommandPath())
+}
+
+// inputError is a file or value that is not what the command needs.
+type inputError struct{ text string }
+
+func (e *inputError) Error() string { return e.text }
+
+func badInput(format string, args ...any) error { return &inputError{fmt.Sprintf(format, args...)} }
+
+// statusOf gives the exit status for an error.
+func statusOf(err error) int {
+	if _, ok := errors.AsType[*admin.ErrNotRunning](err); ok {
+		return exitNotRunning
+	}
+	if told, ok := errors.AsType[*admin.Error](err); ok {
+		return map[string]int{
+			admin.Invalid: exitUsage, admin.NotFound: exitNotFound, admin.Conflict: exitRefused,
+			admin.Denied: exitRefused, admin.Unavailable: exitLater, admin.Internal: exitFailed,
+		}[told.Kind]
+	}
+	_, usage := errors.AsType[*usageError](err)
+	_, input := errors.AsType[*inputError](err)
+	_, problems := errors.AsType[config.Problems](err)
+	if usage || input || problems || ca.KindOf(err) == ca.Invalid {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// report tells an error to the person and gives the exit status.
+func (p *program) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	text := err.Error()
+	if told, ok := errors.AsType[*ca.Error](err); ok {
+		text = told.Detail
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok && len(problems) > 1 {
+		text = fmt.Sprintf("the configuration has %d mistakes:\n%s", len(problems), text)
+	}
+	fmt.Fprintf(p.err, "chancery: %s\n", strings.TrimRight(text, "\n"))
+	if status := statusOf(err); status != exitDone {
+		return status
+	}
+	return exitFailed
+}
+
+// warn tells what is odd and goes on.
+func (p *program) warn(format string, args ...any) {
+	fmt.Fprintf(p.err, "chancery: warning: "+format+"\n", args...)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"chancery/internal/config"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
+)
+
+// settings is the command "config"; the field of that name is the flag.
+func (p *program) settings() *cobra.Command {
+	cmd := group("config", "the configuration: check, show", `The configuration comes from the --config file (TOML), then the environment
+(CHANCERY_LISTEN_PUBLIC sets listen.public), then flags; each later one wins. A running
+server reads it again on SIGHUP.`)
+	cmd.AddCommand(p.configCheck(), p.configShow())
+	return cmd
+}
+
+// verdict is what config check says.
+type verdict struct {
+	Good     bool      `json:"good"`
+	Problems []mistake `json:"problems"`
+	Warnings []mistake `json:"warnings"`
+}
+
+type mistake struct {
+	Source string `json:"source,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+	Key    string `json:"key,omitempty"`
+	Text   string `json:"text"`
+}
+
+func (p *program) configCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [FILE]", Short: "say whether the configuration is good", Args: between(0, 1, "the configuration file, unless --config names it"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				p.config = args[0]
+			}
+			_, warnings, err := p.load(config.Overrides{})
+			problems, ok := errors.AsType[config.Problems](err)
+			if err != nil && !ok {
+				return err
+			}
+			if p.json {
+				return errors.Join(p.showJSON(judged(problems, warnings)), err)
+			}
+			for _, w := range warnings {
+				p.warn("%s", w)
+			}
+			if err != nil {
+				return err
+			}
+			name := p.config
+			if name == "" {
+				name = "the configuration (defaults and environment, no file)"
+			}
+			fmt.Fprintf(p.out, "%s is good\n", name)
+			return nil
+		},
+	}
+}
+
+func judged(problems config.Problems, warnings []config.Warning) verdict {
+	v := verdict{Good: len(problems) == 0, Problems: []mistake{}, Warnings: []mistake{}}
+	for _, one := range problems {
+		v.Problems = append(v.Problems, mistake(one))
+	}
+	for _, w := range warnings {
+		v.Warnings = append(v.Warnings, mistake{Key: w.Key, Text: w.Text})
+	}
+	return v
+}
+
+func (p *program) configShow() *cobra.Command {
+	var effective bool
+	cmd := &cobra.Command{
+		Use: "show [--effective]", Short: "print the configuration as a file",
+		Long: `Prints the whole configuration as it takes effect, defaults included, as a file that
+--config reads. With --effective each value stands below its manual and says who
+set it: a good start for a file of your own.`,
+		Args: between(0, 0, "show takes no arguments"),
+		RunE: func(*cobra.Command, []string) error {
+			c, err := p.loadLoudly(config.Overrides{})
+			if err != nil {
+				return err
+			}
+			var text bytes.Buffer
+			if err := c.Effective(&text); err != nil {
+				return err
+			}
+			if p.json {
+				return p.configJSON(text.Bytes())
+			}
+			if effective {
+				_, err = io.Copy(p.out, &text)
+				return err
+			}
+			for line := range strings.Lines(text.String()) {
+				if start := strings.TrimSpace(line); start != "" && !strings.HasPrefix(start, "#") {
+					fmt.Fprint(p.out, line)
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&effective, "effective", false, "with the manual and who set each value")
+	return cmd
+}
+
+func (p *program) configJSON(text []byte) error {
+	var tree map[string]any
+	if err := toml.Unmarshal(text, &tree); err != nil {
+		return err
+	}
+	return p.showJSON(tree)
+}

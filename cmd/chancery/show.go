@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// show answers: value as JSON where it was asked for, else what people writes,
+// in aligned columns (tabs between cells).
+func (p *program) show(value any, people func(w io.Writer)) error {
+	if p.json {
+		return p.showJSON(value)
+	}
+	return p.table(p.out, people)
+}
+
+func (p *program) showJSON(value any) error {
+	e := json.NewEncoder(p.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+func (p *program) table(to io.Writer, people func(w io.Writer)) error {
+	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
+	people(w)
+	return w.Flush()
+}
+
+// pairs writes "label  value" lines, leaving out empty values.
+func pairs(w io.Writer, labelled ...[2]string) {
+	for _, pair := range labelled {
+		if pair[1] == "" {
+			continue
+		}
+		for n, line := range strings.Split(pair[1], "\n") {
+			if n > 0 {
+				pair[0] = ""
+			}
+			fmt.Fprintf(w, "%s\t%s\n", pair[0], line)
+		}
+	}
+}
+
+// day and moment write times in UTC, as certificates have them.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// colons writes a hex fingerprint as OpenSSL and browsers do.
+func colons(hex string) string {
+	var b strings.Builder
+	for i, r := range strings.ToUpper(hex) {
+		if i > 0 && i%2 == 0 {
+			b.WriteByte(':')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// bare takes the type off a dns name or address, which tell it by their form.
+func bare(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.TrimPrefix(strings.TrimPrefix(n, "dns:"), "ip:")
+	}
+	return out
+}
+
+// inputLimit is more than any certificate, request or CRL that is sent on.
+const inputLimit = 700 << 10
+
+// readInput reads a small file, or standard input for "-".
+func (p *program) readInput(name string) ([]byte, error) {
+	from := p.in
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, badInput("%v", err)
+		}
+		defer func() { _ = file.Close() }()
+		from = file
+	}
+	text, err := io.ReadAll(io.LimitReader(from, inputLimit+1))
+	switch {
+	case err != nil:
+		return nil, badInput("reading %s: %v", name, err)
+	case len(text) > inputLimit:
+		return nil, badInput("%s is larger than %d KiB: is it the right file?", name, inputLimit>>10)
+	case len(text) == 0:
+		return nil, badInput("%s is empty", name)
+	}
+	return text, nil
+}
+
+// writeOutput writes a file that others may read, all of it or nothing.
+func writeOutput(name string, text []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err == nil {
+		err = file.Chmod(0o644)
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+		return fmt.Errorf("%s was not written: %w", name, err)
+	}
+	return nil
+}
