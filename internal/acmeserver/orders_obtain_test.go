@@ -10,6 +10,8 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/acmeserver"
+	"chancery/internal/sqldb"
+	"chancery/internal/storetest"
 )
 
 func TestObtain(t *testing.T) {
@@ -56,7 +58,11 @@ func TestObtain(t *testing.T) {
 
 // TestManyOrdersOfOneAccount is what other servers lock the account for.
 func TestManyOrdersOfOneAccount(t *testing.T) {
-	w := newWorld(t, nil)
+	storetest.Each(t, manyOrdersOfOneAccount)
+}
+
+func manyOrdersOfOneAccount(t *testing.T, db *sqldb.DB) {
+	w := newWorldOn(t, db, nil)
 	c := w.client()
 	var wg sync.WaitGroup
 	for n := range 100 {

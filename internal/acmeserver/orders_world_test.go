@@ -25,6 +25,7 @@ import (
 	"chancery/internal/dnstest"
 	"chancery/internal/nonce"
 	"chancery/internal/resolver"
+	"chancery/internal/sqldb"
 	"chancery/internal/sqlstore"
 	"chancery/internal/storetest"
 )
@@ -51,8 +52,13 @@ func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Lo
 
 func newWorld(t *testing.T, edit func(*acmeserver.Config)) *world {
 	t.Helper()
+	return newWorldOn(t, storetest.SQLite(t), edit)
+}
+
+func newWorldOn(t *testing.T, db *sqldb.DB, edit func(*acmeserver.Config)) *world {
+	t.Helper()
 	w := &world{t: t, pages: map[string]string{}, certs: map[string]*tls.Certificate{}}
-	w.store = sqlstore.New(storetest.SQLite(t))
+	w.store = sqlstore.New(db)
 	authority := storetest.Authority(t, w.store, &storetest.Keys{}, w.now)
 	if err := authority.Found(context.Background(), storetest.Plan); err != nil {
 		t.Fatal(err)

@@ -70,8 +70,8 @@ type Config struct {
 // Limit says whether key may do once more, and if not, when to come back.
 type Limit func(key string, now time.Time) (retryAfter time.Duration, ok bool)
 
-// Server answers ACME requests. It is immutable and safe for concurrent use;
-// everything that changes is in the stores that it was given.
+// Server answers ACME requests. It is safe for concurrent use; everything that
+// changes is in the stores that it was given, but for the validations under way.
 type Server struct {
 	Config
 	directory []byte      // the directory object, encoded once
