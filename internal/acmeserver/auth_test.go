@@ -120,7 +120,9 @@ func violations(d *desk, p people) []violation {
 			delete(h, "kid")
 			h["jwk"] = jwk(d.t, p.alice)
 		}), status: 400, typ: acme.TypeMalformed},
-		{name: "kid where jwk is wanted", path: accountNew, body: set("url", d.base()+accountNew), status: 400, typ: acme.TypeMalformed},
+		{name: "kid where jwk is wanted", path: accountNew, body: func() []byte {
+			return d.signed(p.alice, accountNew, acme.Header{KeyID: p.aliceURL}, `{}`)
+		}, status: 400, typ: acme.TypeMalformed},
 		{name: "empty payload where JSON is wanted", path: accountNew, body: good(func(h map[string]any) {
 			delete(h, "kid")
 			h["jwk"], h["url"] = jwk(d.t, p.alice), d.base()+accountNew
@@ -260,6 +262,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(p.alicePath, old)
 	f.Add("/acme/key-change", []byte(`{"protected":"e30","payload":"","signature":"AA"}`))
 	f.Add("/acme/../x", []byte(`{`))
+	f.Add("acme", []byte(`{}`))
 	handler := d.server.Handler()
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(string(body)))

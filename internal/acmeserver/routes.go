@@ -70,7 +70,7 @@ func (s *Server) guarded(next http.Handler) http.Handler {
 		s.prepare(w, r)
 		// The mux would redirect a path such as //acme to a clean one; no request
 		// survives a redirect, as its URL is signed.
-		if path.Clean(r.URL.Path) != r.URL.Path {
+		if path.Clean("/"+r.URL.Path) != r.URL.Path {
 			s.nothing(w, r)
 			return
 		}
