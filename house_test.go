@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"internal/factory":    room("est", "cms"),
 	"internal/persons":    room("sipcert", "cms"),
 	"internal/status":     room(),
+	"internal/desk":       room(),
 	"internal/timestamp":  room("cms"),
 
 	// Rooms never know SQL; SQL knows the rooms.

@@ -29,7 +29,7 @@ func DecodePayload(payload []byte, into any) error {
 	if payload[at] != '{' {
 		return Malformed("the payload is not a JSON object")
 	}
-	if err := checkNames(payload, reflect.TypeOf(into), "", 0); err != nil {
+	if err := checkNames(payload, reflect.TypeOf(into), place{}); err != nil {
 		return err
 	}
 	err := json.Unmarshal(payload, into)
@@ -70,11 +70,17 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
+// place is where in the payload a value stands.
+type place struct {
+	path  string
+	depth int
+}
+
 // checkNames walks the value beside the type that it will be decoded into. The decoder
 // itself takes the last of two equal members and matches names without regard to case,
 // so what one reader sees another may not: both are refused.
-func checkNames(data []byte, t reflect.Type, path string, depth int) error {
-	if depth > maxDepth {
+func checkNames(data []byte, t reflect.Type, at place) error {
+	if at.depth > maxDepth {
 		return Malformed("the payload is nested too deeply")
 	}
 	for t != nil && t.Kind() == reflect.Pointer {
@@ -82,7 +88,7 @@ func checkNames(data []byte, t reflect.Type, path string, depth int) error {
 	}
 	switch i := skipSpace(data, 0); data[i] {
 	case '{':
-		return checkObject(data, t, path, depth)
+		return checkObject(data, t, at)
 	case '[':
 		var element reflect.Type
 		if t != nil && t.Kind() == reflect.Slice {
@@ -94,7 +100,7 @@ func checkNames(data []byte, t reflect.Type, path string, depth int) error {
 				i = skipSpace(data, i+1)
 			}
 			end := skipValue(data, i)
-			if err := checkNames(data[i:end], element, fmt.Sprintf("%s[%d]", path, n), depth+1); err != nil {
+			if err := checkNames(data[i:end], element, place{fmt.Sprintf("%s[%d]", at.path, n), at.depth + 1}); err != nil {
 				return err
 			}
 			i = end
@@ -104,7 +110,7 @@ func checkNames(data []byte, t reflect.Type, path string, depth int) error {
 	return nil
 }
 
-func checkObject(data []byte, t reflect.Type, path string, depth int) error {
+func checkObject(data []byte, t reflect.Type, at place) error {
 	known := fieldTypes(t)
 	err := eachMember(data, func(name string, value []byte) error {
 		next, ok := known[name]
@@ -115,16 +121,16 @@ func checkObject(data []byte, t reflect.Type, path string, depth int) error {
 				}
 			}
 		}
-		return checkNames(value, next, strings.TrimPrefix(path+"."+name, "."), depth+1)
+		return checkNames(value, next, place{strings.TrimPrefix(at.path+"."+name, "."), at.depth + 1})
 	})
 	var p *Problem
 	if err == nil || errors.As(err, &p) {
 		return err
 	}
-	if path == "" {
+	if at.path == "" {
 		return Malformed("the payload %v", err)
 	}
-	return Malformed("the payload's member %q %v", path, err)
+	return Malformed("the payload's member %q %v", at.path, err)
 }
 
 // fieldTypes maps the JSON names of a struct's fields to their types; for anything else

@@ -52,23 +52,28 @@ func (a *awkward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/acme/") {
 		switch roll := a.roll(); {
 		case roll < a.trouble.BadNonces:
-			a.refuse(w, r, http.StatusBadRequest, "badNonce")
+			a.refuse(w, r, refusal{http.StatusBadRequest, "badNonce"})
 			return
 		case roll < a.trouble.BadNonces+a.trouble.Busy:
 			w.Header().Set("Retry-After", "1")
-			a.refuse(w, r, http.StatusServiceUnavailable, "serverInternal")
+			a.refuse(w, r, refusal{http.StatusServiceUnavailable, "serverInternal"})
 			return
 		}
 	}
 	a.next.ServeHTTP(w, r)
 }
 
+type refusal struct {
+	status int
+	kind   string
+}
+
 // refuse answers as the server would, with a nonce that is good.
-func (a *awkward) refuse(w http.ResponseWriter, r *http.Request, code int, kind string) {
+func (a *awkward) refuse(w http.ResponseWriter, r *http.Request, with refusal) {
 	fresh := httptest.NewRecorder()
 	a.next.ServeHTTP(fresh, httptest.NewRequestWithContext(r.Context(), http.MethodHead, "/acme/new-nonce", nil))
 	w.Header().Set("Replay-Nonce", fresh.Header().Get("Replay-Nonce"))
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(code)
-	fmt.Fprintf(w, `{"type":"urn:ietf:params:acme:error:%s","detail":"this CA is awkward on purpose","status":%d}`, kind, code)
+	w.WriteHeader(with.status)
+	fmt.Fprintf(w, `{"type":"urn:ietf:params:acme:error:%s","detail":"this CA is awkward on purpose","status":%d}`, with.kind, with.status)
 }

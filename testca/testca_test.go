@@ -28,7 +28,9 @@ func (a answering) Present(_ context.Context, _ acme.Identifier, c acme.Challeng
 	return nil
 }
 
-func (a answering) CleanUp(context.Context, acme.Identifier, acme.Challenge, string) error { return nil }
+func (a answering) CleanUp(context.Context, acme.Identifier, acme.Challenge, string) error {
+	return nil
+}
 
 func TestObtainFromAwkwardCA(t *testing.T) {
 	ca := testca.Start(t, testca.Awkward(testca.Trouble{BadNonces: 0.3, Delay: 10 * time.Millisecond, Seed: 1}))

@@ -57,7 +57,7 @@ func (s *Server) openAccount(ctx context.Context, c *call, o opening) (*answer, 
 	if o.request.TermsOfServiceAgreed {
 		a.AgreedAt = now
 	}
-	event := ca.NewEvent(now, ca.Principal{Room: Room, ID: a.ID}, "account.created", a.ID)
+	event := ca.Principal{Room: Room, ID: a.ID}.Event(now, "account.created", a.ID)
 	if o.binding != nil {
 		a.Binding, a.BindingJWS = o.binding.ID, o.request.ExternalAccountBinding
 		event.Detail = map[string]string{"binding": a.Binding}

@@ -2,7 +2,6 @@ package acmeserver
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"chancery/acme"
@@ -77,11 +76,7 @@ func (s *Server) shown(a *Authorization, status acme.AuthorizationStatus) []stri
 	if a.Method != "" && status != acme.AuthorizationPending {
 		return []string{a.Method}
 	}
-	list := s.methods(a.Identifier)
-	if a.Method != "" && !slices.Contains(list, a.Method) {
-		list = append(list, a.Method)
-	}
-	return list
+	return a.Offered
 }
 
 // authorizationAnswer gives an authorisation as its owner sees it (RFC 8555 §7.1.4).

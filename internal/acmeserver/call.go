@@ -40,7 +40,7 @@ func (c *call) decode(into any) error { return acme.DecodePayload(c.jws.Payload,
 // write gives what a store needs beside the thing to be written. The event is
 // by the call's account.
 func (c *call) write(at time.Time, kind, subject string) Write {
-	return Write{Once: c.once, Event: ca.NewEvent(at, c.principal(), kind, subject)}
+	return Write{Once: c.once, Event: c.principal().Event(at, kind, subject)}
 }
 
 // answer is what a handler gives back; errors are its other result. Body is

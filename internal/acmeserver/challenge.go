@@ -21,7 +21,7 @@ func (s *Server) challenge(ctx context.Context, c *call) (*answer, error) {
 		return nil, err
 	}
 	method := c.path("method")
-	if method != a.Method && !slices.Contains(s.methods(a.Identifier), method) {
+	if !slices.Contains(a.Offered, method) {
 		return nil, ca.Errorf(ca.NotFound, "the authorization has no challenge %q", clip(method))
 	}
 	if c.jws.PostAsGet() {

@@ -97,6 +97,10 @@ func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fres
 			a = valid[at]
 		} else {
 			a = s.freshAuthorization(o.Account, name, now)
+			a.Offered = slices.DeleteFunc(a.Offered, func(m string) bool { return !slices.Contains(taken, m) })
+			if len(a.Offered) == 0 {
+				return nil, nil, acme.NewProblem(acme.TypeRejectedIdentifier, "profile %s takes no proof of %s that this server can ask for", o.Profile, name.Value())
+			}
 			fresh = append(fresh, a)
 		}
 		all = append(all, a)
@@ -108,7 +112,7 @@ func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fres
 func (s *Server) freshAuthorization(account string, name ca.Identifier, now time.Time) Authorization {
 	return Authorization{
 		ID: ca.NewID(), Account: account, Identifier: name, Status: acme.AuthorizationPending,
-		Token: acme.NewToken(), CreatedAt: now, Expires: now.Add(s.OrderLife),
+		Token: acme.NewToken(), Offered: s.methods(name), CreatedAt: now, Expires: now.Add(s.OrderLife),
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *Server) closeAccount(ctx context.Context, caller admin.Caller, in Named
 		return AccountShown{}, err
 	}
 	a.Status = acme.AccountRevoked
-	err = s.Accounts.UpdateAccount(ctx, a, Write{Event: ca.NewEvent(s.Clock(), by(caller), "account.closed", a.ID)})
+	err = s.Accounts.UpdateAccount(ctx, a, Write{Event: by(caller).Event(s.Clock(), "account.closed", a.ID)})
 	if ca.KindOf(err) == ca.Conflict {
 		return AccountShown{}, ca.Errorf(ca.Conflict, "the account %s has ended already", a.ID)
 	}

@@ -82,6 +82,7 @@ type Authorization struct {
 	Identifier ca.Identifier // with "*." for a wildcard
 	Status     acme.AuthorizationStatus
 	Token      string
+	Offered    []string // the challenges that it can be met by
 	CreatedAt  time.Time
 	Expires    time.Time
 	Method     string        // the challenge that was tried, "" before

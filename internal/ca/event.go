@@ -23,11 +23,6 @@ func (p Principal) Event(at time.Time, kind, subject string) Event {
 	return Event{ID: NewID(), At: at, Kind: kind, By: p, Subject: subject}
 }
 
-// NewEvent makes an event with a fresh id.
-func NewEvent(at time.Time, by Principal, kind, subject string) Event {
-	return Event{ID: NewID(), At: at, Kind: kind, By: by, Subject: subject}
-}
-
 var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // NewID gives 16 random bytes in lower-case base32 (26 characters), the form

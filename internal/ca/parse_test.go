@@ -77,7 +77,9 @@ func request(t testing.TB, template *x509.CertificateRequest) []byte {
 	return der
 }
 
-func altNames(value []byte) pkix.Extension { return pkix.Extension{Id: oidSubjectAltName, Value: value} }
+func altNames(value []byte) pkix.Extension {
+	return pkix.Extension{Id: oidSubjectAltName, Value: value}
+}
 
 func TestParseCSR(t *testing.T) {
 	der := request(t, &x509.CertificateRequest{

@@ -64,7 +64,7 @@ type Listen struct {
 	// "" = the public port answers plain HTTP for these paths (one port can
 	// tell TLS from HTTP by its first byte).
 	Status string `toml:"status"`
-	// Prometheus metrics, health and profiling: only for your own eyes, so on
+	// Prometheus metrics and health: only for your own eyes, so on
 	// loopback, as "127.0.0.1:9443". "" = none.
 	Metrics string `toml:"metrics"`
 }
@@ -144,8 +144,6 @@ type ACME struct {
 	TLSALPN01Port int `toml:"tlsalpn01_port" live:"yes"`
 	// Challenges offered: http-01, dns-01, tls-alpn-01.
 	Challenges []string `toml:"challenges" live:"yes"`
-	// Offer renewal information (RFC 9773).
-	ARI bool `toml:"ari" live:"yes"`
 }
 
 // Validation is how the validators go out.
@@ -211,7 +209,7 @@ func Default() *Config {
 			CAAIdentities: []string{}, Profiles: []string{"tls-server"},
 			OrderLife: 7 * day, AuthorizationLife: 30 * day, MaxNames: 100,
 			HTTP01Port: 80, TLSALPN01Port: 443,
-			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, ARI: true,
+			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"},
 		},
 		Validation: Validation{
 			Resolvers: []string{}, Allow: []netip.Prefix{}, Deny: []netip.Prefix{},

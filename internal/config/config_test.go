@@ -101,7 +101,7 @@ func TestBad(t *testing.T) {
 		{"acme.max_names = '3'", "acme.max_names", "a whole number without quotes, not text"},
 		{"acme.max_names = 3.5", "acme.max_names", "a number with a point"},
 		{"acme.max_names = 0", "acme.max_names", "choose from 1 to 1000"},
-		{"acme.ari = 'yes'", "acme.ari", "true or false without quotes"},
+		{"acme.require_eab = 'yes'", "acme.require_eab", "true or false without quotes"},
 		{"acme.profiles = 'a'", "acme.profiles", "a list in [ ]"},
 		{"acme.profiles = ['a', 1]", "acme.profiles", "element 2: must be text"},
 		{"acme.profiles = []", "acme.profiles", "at least one profile"},
@@ -171,7 +171,7 @@ func TestBad(t *testing.T) {
 }
 
 func TestProblemsComeTogetherInOrder(t *testing.T) {
-	_, _, err := parse("b = 1\n[log]\nx = 1\n[acme]\nari = 3", "CHANCERY_ACME_MAX_NAMES=many")
+	_, _, err := parse("b = 1\n[log]\nx = 1\n[acme]\nrequire_eab = 3", "CHANCERY_ACME_MAX_NAMES=many")
 	problem, ok := errors.AsType[Problem](err)
 	if !ok || problem.Key != "b" {
 		t.Errorf("first problem is %+v", problem)
@@ -180,7 +180,7 @@ func TestProblemsComeTogetherInOrder(t *testing.T) {
 	for line := range strings.Lines(err.Error()) {
 		got = append(got, strings.SplitN(line, ": ", 3)[1])
 	}
-	if want := []string{"b", "log.x", "acme.ari", "acme.max_names"}; !slices.Equal(got, want) {
+	if want := []string{"b", "log.x", "acme.require_eab", "acme.max_names"}; !slices.Equal(got, want) {
 		t.Errorf("keys %q, want %q", got, want)
 	}
 }
@@ -226,7 +226,7 @@ func TestEnvironment(t *testing.T) {
 	if len(warnings) != 1 || warnings[0].Key != "CHANCERY_LISTEN_PUBLI" || !strings.Contains(warnings[0].String(), "CHANCERY_LISTEN_PUBLIC") {
 		t.Errorf("warnings %v", warnings)
 	}
-	for _, bad := range []string{"CHANCERY_ACME_MAX_NAMES=x", "CHANCERY_ACME_ARI=1", "CHANCERY_LOG_LEVEL=x", "CHANCERY_ACME_ORDER_LIFE=3"} {
+	for _, bad := range []string{"CHANCERY_ACME_MAX_NAMES=x", "CHANCERY_ACME_REQUIRE_EAB=1", "CHANCERY_LOG_LEVEL=x", "CHANCERY_ACME_ORDER_LIFE=3"} {
 		name, _, _ := strings.Cut(bad, "=")
 		if _, _, err := parse("", bad); err == nil || !strings.HasPrefix(err.Error(), "environment variable "+name+": ") {
 			t.Errorf("%s: %v", bad, err)

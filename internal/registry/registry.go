@@ -141,7 +141,7 @@ func (r *Registry) CreateKey(ctx context.Context, o Order) (Key, error) {
 	k := Key{ID: ca.NewID(), Label: label, By: o.By, CreatedAt: now, ExpiresAt: o.Expires, Secret: make([]byte, secretOctets)}
 	rand.Read(k.Secret)
 	k.Sealed = r.sealer.Seal(k.Secret, purpose(k.ID))
-	event := ca.NewEvent(now, o.By, "external-key.created", k.ID)
+	event := o.By.Event(now, "external-key.created", k.ID)
 	event.Detail = map[string]string{"label": label}
 	if err := r.store.CreateExternalKey(ctx, k, event); err != nil {
 		return Key{}, err
@@ -185,5 +185,5 @@ func (r *Registry) Withdraw(ctx context.Context, by ca.Principal, id string) err
 	if _, err := r.find(ctx, id); err != nil {
 		return err
 	}
-	return r.store.WithdrawExternalKey(ctx, id, now, ca.NewEvent(now, by, "external-key.withdrawn", id))
+	return r.store.WithdrawExternalKey(ctx, id, now, by.Event(now, "external-key.withdrawn", id))
 }

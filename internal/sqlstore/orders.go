@@ -31,7 +31,7 @@ var ordersSchema = []string{
 	`CREATE INDEX orders_to_sweep ON orders (sweep) WHERE sweep > 0`,
 	`CREATE TABLE authorizations (
 		id TEXT NOT NULL PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL,
-		status TEXT NOT NULL, token TEXT NOT NULL,
+		status TEXT NOT NULL, token TEXT NOT NULL, offered TEXT NOT NULL,
 		created BIGINT NOT NULL, expires BIGINT NOT NULL,
 		method TEXT NOT NULL, processing BIGINT NOT NULL, attempts BIGINT NOT NULL,
 		validated BIGINT NOT NULL, problem TEXT NOT NULL, detail TEXT NOT NULL,
@@ -83,8 +83,8 @@ func (s *Store) CreateOrder(ctx context.Context, o *acmeserver.Order, fresh []ac
 		}
 		batch = append(batch, sqldb.Statement{
 			SQL: `INSERT INTO authorizations (` + authorizationColumns + `)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-			Args: []any{a.ID, a.Account, a.Identifier.String(), string(a.Status), a.Token, millis(a.CreatedAt), millis(a.Expires),
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			Args: []any{a.ID, a.Account, a.Identifier.String(), string(a.Status), a.Token, strings.Join(a.Offered, " "), millis(a.CreatedAt), millis(a.Expires),
 				a.Method, millis(a.Processing), a.Attempts, millis(a.Validated), problem, a.Detail, a.Version},
 			Want: 1,
 		})
@@ -161,18 +161,19 @@ func orderCursor(cursor string) (created int64, id []byte, err error) {
 	return created, []byte(text), nil
 }
 
-const authorizationColumns = `id, account, name, status, token, created, expires, method, processing, attempts, validated, problem, detail, version`
+const authorizationColumns = `id, account, name, status, token, offered, created, expires, method, processing, attempts, validated, problem, detail, version`
 
 // scanAuthorization reads authorizationColumns.
 func scanAuthorization(row sqldb.Row, a *acmeserver.Authorization) error {
-	var name, problem string
+	var name, problem, offered string
 	var created, expires, processing, validated int64
-	err := row.Scan(&a.ID, &a.Account, &name, &a.Status, &a.Token, &created, &expires,
+	err := row.Scan(&a.ID, &a.Account, &name, &a.Status, &a.Token, &offered, &created, &expires,
 		&a.Method, &processing, &a.Attempts, &validated, &problem, &a.Detail, &a.Version)
 	if err != nil {
 		return err
 	}
 	a.CreatedAt, a.Expires, a.Processing, a.Validated = instant(created), instant(expires), instant(processing), instant(validated)
+	a.Offered = strings.Fields(offered)
 	if problem != "" {
 		if err := json.Unmarshal([]byte(problem), &a.Problem); err != nil {
 			return fmt.Errorf("problem of authorisation %s: %w", a.ID, err)

@@ -48,7 +48,7 @@ func newAccount() acmeserver.Account {
 func write() acmeserver.Write {
 	return acmeserver.Write{
 		Once:  &ca.Once{ID: []byte(ca.NewID()), Expires: base.Add(time.Hour)},
-		Event: ca.NewEvent(base, ca.Principal{Room: "test"}, "account.changed", "x"),
+		Event: ca.Principal{Room: "test"}.Event(base, "account.changed", "x"),
 	}
 }
 
@@ -224,7 +224,7 @@ func newExternalKey(ctx context.Context, t *testing.T, s AccountsStore, expires 
 	t.Helper()
 	by := ca.Principal{Room: "admin", ID: "somebody"}
 	k := registry.Key{ID: ca.NewID(), Label: "for a test", By: by, CreatedAt: base.Add(-time.Hour), ExpiresAt: expires, Sealed: []byte{0, 1, 255}}
-	if err := s.CreateExternalKey(ctx, k, ca.NewEvent(base, by, "external-key.created", k.ID)); err != nil {
+	if err := s.CreateExternalKey(ctx, k, by.Event(base, "external-key.created", k.ID)); err != nil {
 		t.Fatal(err)
 	}
 	return k
@@ -249,7 +249,7 @@ func externalKeyOnce(ctx context.Context, t *testing.T, s AccountsStore) {
 		t.Errorf("the used key came back as %+v, %v", got, err)
 	}
 	withdrawn := newExternalKey(ctx, t, s, time.Time{})
-	if err := s.WithdrawExternalKey(ctx, withdrawn.ID, base, ca.NewEvent(base, k.By, "external-key.withdrawn", k.ID)); err != nil {
+	if err := s.WithdrawExternalKey(ctx, withdrawn.ID, base, k.By.Event(base, "external-key.withdrawn", k.ID)); err != nil {
 		t.Fatal(err)
 	}
 	for name, key := range map[string]registry.Key{
@@ -288,7 +288,7 @@ func externalKeys(ctx context.Context, t *testing.T, s AccountsStore) {
 	if err != nil || !slices.ContainsFunc(all, func(o registry.Key) bool { return o.ID == k.ID }) {
 		t.Errorf("ExternalKeys gave %v, %v", all, err)
 	}
-	event := func() ca.Event { return ca.NewEvent(base, k.By, "external-key.withdrawn", k.ID) }
+	event := func() ca.Event { return k.By.Event(base, "external-key.withdrawn", k.ID) }
 	if err := s.WithdrawExternalKey(ctx, k.ID, base, event()); err != nil {
 		t.Fatal(err)
 	}
