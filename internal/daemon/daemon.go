@@ -43,6 +43,7 @@ type Daemon struct {
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
 	status    *status.Server
 	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
+	requests  atomic.Pointer[acmeserver.Limit] // of any kind, by client address; replaced by Reload
 	servers   []*http.Server
 	failed    chan error
 	stop      context.CancelFunc

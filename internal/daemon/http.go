@@ -41,7 +41,7 @@ func (d *Daemon) publish() {
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)
 	mux.HandleFunc("GET /{$}", d.welcome)
-	h := d.counted(mux)
+	h := d.counted(d.limited(mux))
 	if d.Wrap != nil {
 		h = d.Wrap(h)
 	}

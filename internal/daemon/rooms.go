@@ -26,6 +26,11 @@ func (d *Daemon) acmeRoom(c *config.Config) (*acmeserver.Server, error) {
 	if err := d.openNonces(context.Background()); err != nil {
 		return nil, err
 	}
+	requests, err := newLimit("requests", c.Limits.RequestsPerAddress)
+	if err != nil {
+		return nil, err
+	}
+	d.requests.Store(&requests)
 	accounts, err := newLimit("new accounts", c.Limits.AccountsPerAddress)
 	if err != nil {
 		return nil, err
