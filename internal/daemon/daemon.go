@@ -42,7 +42,7 @@ type Daemon struct {
 	cert      servingCertificate
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
 	status    *status.Server
-	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
+	public    atomic.Pointer[http.Handler]     // what the public listener serves; replaced by Reload
 	requests  atomic.Pointer[acmeserver.Limit] // of any kind, by client address; replaced by Reload
 	servers   []*http.Server
 	failed    chan error
