@@ -20,7 +20,7 @@ func (p *program) caImport() *cobra.Command {
 several (PEM). The key is here already (--key-name, told by chancery ca csr), or it
 comes along (--key, PEM, not encrypted), and is kept encrypted from then on.
 --revoked takes the authority's newest CRL, so that ours go on from it.`,
-		Args: between(1, 20, "the certificate file, and those of the authorities above it"),
+		Args: apart(between(1, 20, "the certificate file, and those of the authorities above it"), "key", "key-name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.readAuthority(&in, args, key); err != nil {
 				return err
@@ -47,7 +47,6 @@ comes along (--key, PEM, not encrypted), and is kept encrypted from then on.
 	cmd.Flags().StringVar(&in.KeyName, "key-name", "", "`NAME` of the key that is here already")
 	cmd.Flags().StringArrayVar(&crls, "revoked", nil, "its newest CRL (`FILE`, PEM or DER); may be repeated")
 	cmd.Flags().StringSliceVar(&in.Revoked, "revoked-serial", nil, "a serial that it revoked; may be repeated")
-	cmd.MarkFlagsMutuallyExclusive("key", "key-name")
 	return cmd
 }
 

@@ -13,7 +13,7 @@ func (p *program) certShow() *cobra.Command {
 	var onlyPEM, chain bool
 	cmd := &cobra.Command{
 		Use: "show {SERIAL | FILE}", Short: "show a certificate and how it came about",
-		Args: between(1, 1, "the serial (hex, with or without colons) or a file with the certificate"),
+		Args: apart(between(1, 1, "the serial (hex, with or without colons) or a file with the certificate"), "pem", "chain"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := p.which(args[0])
 			if err != nil {
@@ -40,6 +40,5 @@ func (p *program) certShow() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&onlyPEM, "pem", false, "only the certificate in PEM")
 	cmd.Flags().BoolVar(&chain, "chain", false, "only the certificate and those above it in PEM")
-	cmd.MarkFlagsMutuallyExclusive("pem", "chain")
 	return cmd
 }

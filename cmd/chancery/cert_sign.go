@@ -25,7 +25,7 @@ func (p *program) certSign() *cobra.Command {
 the names, and it is recorded who did. The certificate and those above it go to
 standard output, or to --out; what was done is told on standard error.`,
 		Example: "  chancery cert sign printer.csr --out printer.pem\n  chancery cert sign laptop.csr --profile tls-client --days 30",
-		Args:    between(1, 1, "the file with the CSR, or - for standard input"),
+		Args:    apart(between(1, 1, "the file with the CSR, or - for standard input"), "days", "until"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if s.CSR, err = p.readInput(args[0]); err != nil {
@@ -54,7 +54,6 @@ standard output, or to --out; what was done is told on standard error.`,
 	f.StringVar(&s.until, "until", "", "valid until this `TIME`: 2027-01-31, an RFC 3339 time, or 30d")
 	f.StringVar(&s.Request, "request", "", "a `WORD` of yours: the same word gets the same certificate again")
 	f.StringVar(&s.out, "out", "", "write certificate and chain to `FILE`")
-	cmd.MarkFlagsMutuallyExclusive("days", "until")
 	return cmd
 }
 

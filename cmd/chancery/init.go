@@ -87,12 +87,12 @@ func (p *program) showFounded(made daemon.Made) error {
 	out := founded{Data: made.Data, Database: made.Database, Roots: rootsSeen(made.Roots)}
 	return p.show(out, func(w io.Writer) {
 		fmt.Fprint(w, "chancery made a new certification authority.\n\n")
-		pairs(w, [2]string{"  data directory", out.Data + "  (keys: keep it safe, back it up)"}, [2]string{"  database", out.Database})
+		pairs(w, [2]string{"  data directory", absolute(out.Data) + "  (keys: keep it safe, back it up)"}, [2]string{"  database", out.Database})
 		for _, r := range out.Roots {
 			p.rootLines(w, r)
 		}
 		if len(out.Roots) > 0 && len(out.Roots[0].Domains) == 0 {
-			fmt.Fprint(w, constrain)
+			fmt.Fprintf(w, constrain, p.again())
 		}
 		fmt.Fprintf(w, "\nNext: chancery%s serve\n", p.again())
 	})

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"chancery/internal/desk"
 )
@@ -21,7 +22,7 @@ func rootsSeen(roots []*x509.Certificate) []rootSeen {
 func (p *program) introduce(r ready) error {
 	fmt.Fprint(p.out, "chancery made a new certification authority and is ready.\n\n")
 	err := p.table(p.out, func(w io.Writer) {
-		pairs(w, [2]string{"  data directory", r.Data + "  (database and keys: keep it safe, back it up)"})
+		pairs(w, [2]string{"  data directory", absolute(r.Data) + "  (database and keys: keep it safe, back it up)"})
 		p.rootLines(w, r.Roots[0])
 		pairs(w, [2]string{"  ACME directory", r.Directory}, [2]string{"  CRL and OCSP", r.StatusURL})
 	})
@@ -29,7 +30,7 @@ func (p *program) introduce(r ready) error {
 		return err
 	}
 	if len(r.Roots[0].Domains) == 0 {
-		fmt.Fprint(p.out, constrain)
+		fmt.Fprintf(p.out, constrain, p.again())
 	}
 	fmt.Fprintf(p.out, `
 Next, in another terminal:
@@ -52,9 +53,17 @@ This root may certify every name: whoever installs it trusts this server for the
 internet. To bind it to your own domains, before anybody does: stop, move the data
 directory away, and make another with
 
-  chancery init --domain corp.example
+  chancery%s init --domain corp.example
 `
 
 func (p *program) rootLines(w io.Writer, root rootSeen) {
 	pairs(w, [2]string{"  root", root.Subject}, [2]string{"  its SHA-256", colons(root.Fingerprint)}, [2]string{"  may certify", scope(root.Domains)})
+}
+
+// absolute is for people, who may read it elsewhere.
+func absolute(directory string) string {
+	if full, err := filepath.Abs(directory); err == nil {
+		return full
+	}
+	return directory
 }

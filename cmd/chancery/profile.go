@@ -53,7 +53,14 @@ func (p *program) profileShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.show(out, func(w io.Writer) { fmt.Fprint(w, out.Text) })
+			return p.show(out, func(w io.Writer) {
+				if out.Text != "" {
+					fmt.Fprint(w, out.Text)
+					return
+				}
+				pairs(w, [2]string{"name", out.Name}, [2]string{"for", out.Summary}, [2]string{"asked by", strings.Join(out.Rooms, ", ")},
+					[2]string{"names", strings.Join(out.Identifiers, ", ")}, [2]string{"life", out.Life}, [2]string{"at most", out.MaxLife})
+			})
 		},
 	}
 }

@@ -65,7 +65,7 @@ func (p *program) root() *cobra.Command {
 // group is a command that only has others below it. With nothing more it shows
 // them; a word that it does not know is a mistake.
 func group(use, short, long string) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, SuggestionsMinimumDistance: 2}
+	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Long: long, SuggestionsMinimumDistance: 2, DisableFlagsInUseLine: true}
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -78,6 +78,22 @@ func group(use, short, long string) *cobra.Command {
 		return &usageError{cmd: cmd, text: text}
 	}
 	return cmd
+}
+
+// apart is args for a command of whose flags only one of these may be given.
+func apart(args cobra.PositionalArgs, flags ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		var both []string
+		for _, name := range flags {
+			if cmd.Flags().Changed(name) {
+				both = append(both, "--"+name)
+			}
+		}
+		if len(both) > 1 {
+			return &usageError{cmd: cmd, text: strings.Join(both, " and ") + " contradict each other: give one"}
+		}
+		return args(cmd, given)
+	}
 }
 
 // between checks the number of arguments; what says what they are.

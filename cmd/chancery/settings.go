@@ -83,9 +83,9 @@ func (p *program) configShow() *cobra.Command {
 	var effective bool
 	cmd := &cobra.Command{
 		Use: "show [--effective]", Short: "print the configuration as a file",
-		Long: `Prints the whole configuration as it takes effect, defaults included, as a file that
---config reads. With --effective each value stands below its manual and says who
-set it: a good start for a file of your own.`,
+		Long: `Prints the whole configuration as it takes effect, defaults included and with who set
+a value that is none, as a file that --config reads. With --effective each value stands
+below its manual: a good start for a file of your own.`,
 		Args: between(0, 0, "show takes no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			c, err := p.loadLoudly(config.Overrides{})
@@ -111,7 +111,7 @@ set it: a good start for a file of your own.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&effective, "effective", false, "with the manual and who set each value")
+	cmd.Flags().BoolVar(&effective, "effective", false, "with the manual")
 	return cmd
 }
 

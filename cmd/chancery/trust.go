@@ -39,7 +39,7 @@ func (p *program) trustDo(verb, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " [flags]", Short: short, Long: trustLong,
 		Example: fmt.Sprintf("  sudo chancery trust %[1]s\n  sudo chancery trust %[1]s --url https://ca.corp.example --fingerprint 12:AB:...", verb),
-		Args:    between(0, 0, verb+" takes flags only; did you mean --file FILE?"),
+		Args:    apart(between(0, 0, verb+" takes flags only; did you mean --file FILE?"), "url", "file"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			roots, err := p.rootsToTrust(cmd.Context(), t)
 			if err != nil {
@@ -54,7 +54,6 @@ func (p *program) trustDo(verb, short string) *cobra.Command {
 	f.StringVar(&t.file, "file", "", "take the root from `FILE` (PEM)")
 	f.BoolVar(&t.dryRun, "dry-run", false, "only say what would be done")
 	f.StringVar(&t.root, "root", "", "a system in `DIR`, not this one: files are written below it, no programs are run")
-	cmd.MarkFlagsMutuallyExclusive("url", "file")
 	return cmd
 }
 

@@ -106,7 +106,7 @@ func (s store) steps(install bool, roots []*x509.Certificate) []step {
 		present, err := os.ReadFile(file)
 		switch {
 		case s.database != "" && install:
-			list = append(list, step{Command: []string{"certutil", "-d", "sql:" + s.database, "-A", "-t", "C,,", "-n", name}, text: text})
+			list = append(list, step{Command: []string{"certutil", "-d", "sql:" + s.database, "-A", "-a", "-t", "C,,", "-n", name}, text: text})
 		case s.database != "":
 			list = append(list, step{Command: []string{"certutil", "-d", "sql:" + s.database, "-D", "-n", name}, may: true})
 		case install && !bytes.Equal(present, text):

@@ -34,7 +34,7 @@ type Config struct {
 	Defaults  ca.Plan // what new and imported authorities are like unless told otherwise
 
 	// ProfileText gives the file of a profile that is not, or not as, shipped; nil
-	// for one it does not know. With ProfileText nil all profiles are as shipped.
+	// for one it does not know. With ProfileText nil only shipped files can be shown.
 	ProfileText func(name string) []byte
 }
 

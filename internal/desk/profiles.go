@@ -46,7 +46,8 @@ func (d *Desk) profileShown(p *ca.Profile) Profile {
 	if s.Identifiers == nil {
 		s.Identifiers = []string{}
 	}
-	s.Own = !bytes.Equal(d.profileText(p.Name), ca.ShippedText(p.Name))
+	shipped := ca.ShippedText(p.Name)
+	s.Own = shipped == nil || !bytes.Equal(d.profileText(p.Name), shipped)
 	return s
 }
 
