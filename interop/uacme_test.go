@@ -31,7 +31,7 @@ func newUacme(t *testing.T, options ...testca.Option) uacme {
 	unshare := peertest.Need(t, "unshare")
 	for _, room := range [][]string{{unshare, "--mount"}, {unshare, "--mount", "--map-root-user"}} {
 		u.room = append(room, "/bin/sh", "-c", `mount --bind "$0" `+systemRoots+` && exec "$@"`, u.root)
-		if _, err := u.try(u.command("--version")); err == nil {
+		if _, err := u.try(command{name: u.room[0], args: append(u.room[1:], "/bin/true")}); err == nil {
 			return u
 		}
 	}
@@ -178,7 +178,7 @@ func TestUacmeAccount(t *testing.T) {
 func TestUacmeBinding(t *testing.T) {
 	u := newUacme(t, testca.RequireEAB())
 	u.serveWebroot()
-	u.refused(u.command("-t", "EC", "new"), "external account", "External")
+	u.refused(u.command("-t", "EC", "new"), "external credentials")
 	key := u.bindingKey()
 	u.do("-t", "EC", "-e", key.ID+":"+key.Secret, "new")
 	u.do("-h", u.hook("http-01"), "-t", "EC", "issue", "a.example")
@@ -190,7 +190,7 @@ func TestUacmeAlternateChain(t *testing.T) {
 	u.serveWebroot()
 	made := operate[desk.Line, desk.RolledOver](u.world, "ca.rollover", desk.Line{Name: "root"})
 	u.do("-t", "EC", "new")
-	u.do("-h", u.hook("http-01"), "-t", "EC", "-l", "0", "issue", "a.example")
+	u.do("-h", u.hook("http-01"), "-t", "EC", "issue", "a.example")
 	u.do("-h", u.hook("http-01"), "-t", "EC", "-l", "1", "issue", "b.example")
 	a, b := u.chain("a.example"), u.chain("b.example")
 	if len(a.all) == len(b.all) {
