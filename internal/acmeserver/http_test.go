@@ -71,7 +71,7 @@ func TestMethods(t *testing.T) {
 		{http.MethodHead, "/acme/key-change", "POST, OPTIONS"},
 		{http.MethodPut, "/acme/account/x", "POST, OPTIONS"},
 		{http.MethodGet, "/acme/order/x", "POST, OPTIONS"},
-		{http.MethodDelete, "/acme/new-nonce", "GET, HEAD, OPTIONS"},
+		{http.MethodDelete, "/acme/new-nonce", "GET, HEAD, POST, OPTIONS"},
 		{http.MethodPost, "/.well-known/acme", "GET, HEAD, OPTIONS"},
 	} {
 		r := d.do(c.method, c.path, "", nil)

@@ -21,8 +21,8 @@ const (
 	accountPath   = "/acme/account/"
 )
 
-// resource is what is at a path: what a GET gives, or what a signed POST does.
-// Just one of them is there (RFC 8555 §6.3: all but a few are POST only).
+// resource is what is at a path: what a GET gives, what a signed POST does. Most
+// have the latter alone (RFC 8555 §6.3).
 type resource struct {
 	get  func(context.Context, *http.Request) (*answer, error)
 	post func(context.Context, *call) (*answer, error)
@@ -32,25 +32,39 @@ type resource struct {
 
 // methods gives the value of Allow.
 func (r *resource) methods() string {
-	if r.get != nil {
+	switch {
+	case r.get == nil:
+		return "POST, OPTIONS"
+	case r.post == nil:
 		return "GET, HEAD, OPTIONS"
 	}
-	return "POST, OPTIONS"
+	return "GET, HEAD, POST, OPTIONS"
 }
 
 // resources are all paths of the server. Those of a resource that names are
 // followed by what they name.
 func (s *Server) resources() map[string]resource {
 	all := map[string]resource{
-		directoryPath:             {get: s.getDirectory},
+		directoryPath:             {get: s.getDirectory, post: asGet(s.getDirectory)},
 		wellKnownPath:             {get: s.getDirectory},
-		noncePath:                 {get: s.newNonce},
+		noncePath:                 {get: s.newNonce, post: asGet(s.newNonce)},
 		"/acme/new-account":       {post: s.newAccount, takes: byKey},
 		accountPath + "{account}": {post: s.accountResource},
 		"/acme/key-change":        {post: s.changeKey},
 	}
 	maps.Copy(all, s.orderResources())
 	return all
+}
+
+// asGet answers a POST-as-GET like a GET: RFC 8555 §6.3 demands both for the
+// directory and newNonce.
+func asGet(get func(context.Context, *http.Request) (*answer, error)) func(context.Context, *call) (*answer, error) {
+	return func(ctx context.Context, c *call) (*answer, error) {
+		if err := c.readOnly(); err != nil {
+			return nil, err
+		}
+		return get(ctx, c.http)
+	}
 }
 
 // Handler gives the whole server, to be mounted at /acme/ and /.well-known/acme.
@@ -136,7 +150,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 }
 
 // newNonce gives a fresh nonce (RFC 8555 §7.2), which [Server.prepare] has set:
-// 200 to HEAD, 204 to GET.
+// 200 to HEAD, 204 to GET and POST-as-GET.
 func (s *Server) newNonce(_ context.Context, r *http.Request) (*answer, error) {
 	status := http.StatusNoContent
 	if r.Method == http.MethodHead {
