@@ -127,6 +127,9 @@ func (a *Authority) Precheck(req Request) error {
 	if err != nil {
 		return err
 	}
+	if err := issuer.outlives(req.NotAfter); err != nil {
+		return err
+	}
 	return issuer.permits(req.Names)
 }
 

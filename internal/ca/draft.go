@@ -131,6 +131,9 @@ func (p *Profile) draft(req *Request, issuer *Issuer, now time.Time) (*Draft, er
 	if err != nil {
 		return nil, err
 	}
+	if err := issuer.outlives(req.NotAfter); err != nil {
+		return nil, err
+	}
 	if end := issuer.cert.NotAfter; to.After(end) && !p.Endless {
 		to = end
 	}

@@ -164,6 +164,16 @@ func (i *Issuer) pointers(t *x509.Certificate, s Serial) {
 	t.OCSPServer = []string{i.StatusURL + "/ocsp"}
 }
 
+// outlives refuses an end that was asked for and lies after the issuer's own:
+// another than the one asked for is not to be given (RFC 8555 §7.4). Zero: none
+// was asked for.
+func (i *Issuer) outlives(notAfter time.Time) error {
+	if end := i.cert.NotAfter; notAfter.After(end) {
+		return Errorf(Invalid, "notAfter is too late: the issuer itself ends at %s; ask for less, or leave notAfter out", end.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
 // permits checks names against the issuer's name constraints
 // (RFC 5280 §4.2.1.10), so that nobody gets a certificate that no relying
 // party accepts.
