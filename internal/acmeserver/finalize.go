@@ -32,9 +32,16 @@ func (s *Server) finalize(ctx context.Context, c *call) (*answer, error) {
 	if err := checkCSR(csr, o, c); err != nil {
 		return nil, err
 	}
+	if err := s.keyOfNoAccount(ctx, csr); err != nil {
+		return nil, err
+	}
 	status, problem := o.status(s.Clock())
 	switch status {
 	case acme.OrderReady:
+		// An administrator may have withdrawn it since (draft-ietf-acme-profiles §4).
+		if _, err := s.profile(o.Profile); err != nil {
+			return nil, err
+		}
 		return s.issue(ctx, c, o, csr)
 	case acme.OrderValid:
 		return s.finalizeAgain(o, csr)
@@ -97,6 +104,22 @@ func checkCSR(csr *ca.CSR, o *orderState, c *call) error {
 	}
 	if len(parts) > 0 {
 		return acme.NewProblem(acme.TypeBadCSR, "the CSR's names are not the order's: %s", strings.Join(parts, "; "))
+	}
+	return nil
+}
+
+// keyOfNoAccount refuses a CSR with the key of any account. RFC 8555 §11.1: the
+// server MUST verify this for every known account's key, not the caller's alone.
+func (s *Server) keyOfNoAccount(ctx context.Context, csr *ca.CSR) error {
+	key, err := acme.NewKey(csr.Key)
+	if err != nil {
+		return nil // no account can have such a key; whether a certificate may, the profile says
+	}
+	switch _, err := s.Accounts.AccountByThumb(ctx, key.Thumbprint()); {
+	case err == nil:
+		return acme.NewProblem(acme.TypeBadCSR, "the CSR has the key of an account; make another key for the certificate")
+	case ca.KindOf(err) != ca.NotFound:
+		return err
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.fits(in.Profile, names); err != nil {
+		return nil, err
+	}
 	// Certificates know seconds only (RFC 5280 §4.1.2.5).
 	in.NotBefore, in.NotAfter = in.NotBefore.UTC().Truncate(time.Second), in.NotAfter.UTC().Truncate(time.Second)
 	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter}); err != nil {
@@ -78,6 +81,21 @@ func (s *Server) profile(asked string) (string, error) {
 		return "", acme.NewProblem(acme.TypeInvalidProfile, "the profile %q is not offered; the directory lists those that are", clip(asked))
 	}
 	return asked, nil
+}
+
+// fits refuses a profile that was asked for together with names that it does not
+// take: that MUST be invalidProfile (draft-ietf-acme-profiles §4).
+func (s *Server) fits(asked string, names []ca.Identifier) error {
+	if asked == "" {
+		return nil
+	}
+	p := s.Authority.Profiles[asked]
+	for _, name := range names {
+		if !p.Takes(name.Type()) || name.IsWildcard() && !p.Wildcards {
+			return acme.NewProblem(acme.TypeInvalidProfile, "the profile %s takes no names such as %s; choose another, or leave the name out", asked, name.Value())
+		}
+	}
+	return nil
 }
 
 // needed finds an authorisation for each name of the order: a valid one of the
