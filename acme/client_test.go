@@ -150,6 +150,13 @@ func TestObtainFailures(t *testing.T) {
 			t.Errorf("%v, cleaned %q", err, m.cleaned)
 		}
 	})
+	t.Run("account's own key", func(t *testing.T) {
+		s, c := registered(t)
+		s.override["/new-order"] = func(http.ResponseWriter, *http.Request) { t.Error("an order was made") }
+		if _, err := c.Obtain(t.Context(), acme.ObtainRequest{Identifiers: exampleName, Key: c.Key, Solver: &memo{}}); err == nil {
+			t.Error("a certificate was asked for with the account's key (RFC 8555 §11.1)")
+		}
+	})
 	t.Run("validation", func(t *testing.T) {
 		s, c := registered(t)
 		s.override["/chall/1"] = func(w http.ResponseWriter, _ *http.Request) {

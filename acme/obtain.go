@@ -49,6 +49,9 @@ func (c *Client) Obtain(ctx context.Context, request ObtainRequest) (*Chain, err
 	if err != nil {
 		return nil, err
 	}
+	if err := c.notOwnKey(csr); err != nil {
+		return nil, err
+	}
 	order, err := c.NewOrder(ctx, NewOrder{Identifiers: request.Identifiers, Profile: request.Profile,
 		Replaces: request.Replaces, NotBefore: request.NotBefore, NotAfter: request.NotAfter})
 	if err != nil {
@@ -65,6 +68,18 @@ func (c *Client) Obtain(ctx context.Context, request ObtainRequest) (*Chain, err
 		return nil, errors.Join(err, cleanUpErr)
 	}
 	return chain, cleanUpErr
+}
+
+// notOwnKey refuses a CSR for the account's key: RFC 8555 §11.1: clients MUST check.
+func (c *Client) notOwnKey(csr *x509.CertificateRequest) error {
+	signer, _ := c.identity()
+	if signer == nil {
+		return nil
+	}
+	if own, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && own.Equal(csr.PublicKey) {
+		return errors.New("acme: a certificate must not have the account's own key (RFC 8555 §11.1); make another")
+	}
+	return nil
 }
 
 // collect finalizes an order whose authorisations are valid and fetches the result.

@@ -67,7 +67,7 @@ var defaultStatus = map[string]int{
 	TypeServerInternal:          http.StatusInternalServerError,
 	TypeUnauthorized:            http.StatusForbidden,
 	TypeUserActionRequired:      http.StatusForbidden, // RFC 8555 §7.3.3: MUST be 403
-	TypeAlreadyReplaced:         http.StatusConflict,  // RFC 9773 §5: SHOULD be 409
+	TypeAlreadyReplaced:         http.StatusConflict,  // RFC 9773 §5: MUST be 409
 }
 
 // Problem is a problem document (RFC 7807, RFC 8555 §6.7). As an error it reads well
