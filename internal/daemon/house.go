@@ -27,6 +27,7 @@ type house struct {
 	authority *ca.Authority
 	registry  *registry.Registry
 	plan      ca.Plan
+	place     string // names this data directory among all that share a database
 	founded   bool
 }
 
@@ -67,6 +68,9 @@ func open(ctx context.Context, o Options) (h house, err error) {
 		return h, err
 	}
 	h.plan = planOf(o.Config)
+	if h.place, err = placeOf(o.Config); err != nil {
+		return h, err
+	}
 	h.authority, err = ca.New(ca.Config{
 		Ledger: h.store, Recovery: h.store, Revocations: h.store, Hierarchy: h.store,
 		Keys: keyStore{h.keys}, Profiles: profiles, Clock: time.Now, Seals: seals,
@@ -146,13 +150,28 @@ func planOf(c *config.Config) ca.Plan {
 	}
 }
 
+// placeOf names a data directory so that no two have one name.
+func placeOf(c *config.Config) (string, error) {
+	path, err := filepath.Abs(c.Data)
+	if err != nil {
+		return "", fmt.Errorf("the data directory: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("this machine's name is needed: %w", err)
+	}
+	return host + ":" + path, nil
+}
+
 // founding is how long one process has to make the hierarchy.
 const founding = 2 * time.Minute
 
 // found makes the hierarchy if there is none, and tells whether it did. Among
-// several processes one does it; the others wait for it.
+// several processes one does it; the others wait for it. The lease belongs to
+// the data directory, which one process at a time has: so a start after a crash
+// goes on at once and does not wait for its predecessor's lease to end.
 func (h *house) found(ctx context.Context) (bool, error) {
-	holder := ca.NewID()
+	holder := h.place
 	for len(h.authority.Issuers().List()) == 0 {
 		mine, err := h.db.Lease(ctx, sqldb.Lease{Name: "founding", Holder: holder, For: founding, Now: time.Now()})
 		if err != nil {

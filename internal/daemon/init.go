@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/url"
+
+	"chancery/internal/admin"
 )
 
 // Made is what Init made.
@@ -17,6 +19,12 @@ type Made struct {
 // Init makes keys, database and hierarchy, without listening. It refuses where
 // there is a hierarchy already.
 func Init(ctx context.Context, o Options) (Made, error) {
+	// Whoever has the socket has the data directory.
+	socket, err := admin.Listen(admin.SocketPath(o.Config.Data))
+	if err != nil {
+		return Made{}, err
+	}
+	defer socket.Close()
 	h, err := open(ctx, o)
 	if err != nil {
 		return Made{}, err
