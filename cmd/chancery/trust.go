@@ -91,7 +91,7 @@ func (p *program) rootsToTrust(ctx context.Context, t trusting) ([]*x509.Certifi
 
 func parseFingerprint(text string) (string, error) {
 	hex := strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(strings.TrimSpace(text)))
-	hex = strings.TrimPrefix(strings.TrimPrefix(hex, "sha256"), "=")
+	hex = strings.TrimPrefix(strings.TrimPrefix(hex, "sha256"), "fingerprint=") // as OpenSSL prints it
 	if len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
 		return "", badInput("%q is no SHA-256 fingerprint: 64 hex digits are wanted, with or without colons", text)
 	}
