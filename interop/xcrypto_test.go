@@ -276,8 +276,10 @@ func TestXCryptoProfile(t *testing.T) {
 	}
 }
 
-func TestXCryptoAlternates(t *testing.T) {
+// After a rollover of root and issuer there is a chain to either root.
+func TestXCryptoRollover(t *testing.T) {
 	x := newXCrypto(t, ecKey(t))
+	before, _ := x.obtain(want{kind: "http-01", names: []string{"b.example"}, key: ecKey(t)})
 	made := operate[desk.Line, desk.RolledOver](x.world, "ca.rollover", desk.Line{Name: "root"})
 	trust := map[string]string{x.Root.Subject.CommonName: x.root, certificates(t, []byte(made.Made[0].PEM))[0].Subject.CommonName: x.write("next.pem", made.Made[0].PEM)}
 	s, url := x.obtain(want{kind: "http-01", names: []string{"a.example"}, key: ecKey(t)})
@@ -303,6 +305,12 @@ func TestXCryptoAlternates(t *testing.T) {
 	if len(trust) != 0 {
 		t.Errorf("no chain leads to %v", trust)
 	}
+	// What was issued before stays good, and can be revoked still.
+	x.party().good(before, "b.example")
+	if err := x.RevokeCert(x.ctx, nil, before.cert.Raw, acme.CRLReasonSuperseded); err != nil {
+		t.Fatal(err)
+	}
+	x.party().revoked(before, "superseded")
 }
 
 // What went wrong reaches the person at the client.
