@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -148,17 +149,13 @@ func (p *program) changeStores(ctx context.Context, t *trusting, verb string, ro
 	for _, cert := range roots {
 		out.Roots = append(out.Roots, desk.Fingerprint(cert.Raw))
 	}
+	var failed []error
 	for _, s := range stores {
-		out.Steps = append(out.Steps, s.steps(verb == "install", roots)...)
+		done, err := doSteps(ctx, s.steps(verb == "install", roots), t.dryRun)
+		out.Steps = append(out.Steps, done...)
+		failed = append(failed, err)
 	}
-	if !t.dryRun {
-		for _, s := range out.Steps {
-			if err := s.do(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return p.show(out, func(w io.Writer) {
+	err = p.show(out, func(w io.Writer) {
 		for _, cert := range roots {
 			pairs(w, [2]string{"root", cert.Subject.String()}, [2]string{"SHA-256", colons(desk.Fingerprint(cert.Raw))})
 		}
@@ -169,8 +166,23 @@ func (p *program) changeStores(ctx context.Context, t *trusting, verb string, ro
 		for _, s := range out.Steps {
 			pairs(w, [2]string{did, s.String()})
 		}
-		if len(out.Steps) == 0 {
+		if len(out.Steps) == 0 && errors.Join(failed...) == nil {
 			fmt.Fprintln(w, "There is nothing to do.")
 		}
 	})
+	return errors.Join(append(failed, err)...)
+}
+
+// doSteps does one store's steps up to the first that fails; the other stores
+// do not depend on it. It gives those that were done, or would be.
+func doSteps(ctx context.Context, steps []step, dryRun bool) ([]step, error) {
+	for n, s := range steps {
+		if dryRun {
+			continue
+		}
+		if err := s.do(ctx); err != nil {
+			return steps[:n], err
+		}
+	}
+	return steps, nil
 }
