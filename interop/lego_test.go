@@ -63,7 +63,16 @@ func with(lists ...[]string) []string {
 }
 
 func TestLegoHTTP(t *testing.T) {
-	l := newLego(t, testca.Terms("https://ca.example/terms"))
+	legoHTTP(t, newLego(t, testca.Terms("https://ca.example/terms")))
+}
+
+// The other engine, the same life.
+func TestLegoOnPostgreSQL(t *testing.T) {
+	legoHTTP(t, newLego(t, testca.Database(peertest.Postgres(t))))
+}
+
+func legoHTTP(t *testing.T, l lego) {
+	t.Helper()
 	p := l.party()
 	names := []string{"--domains", "a.example", "--domains", "b.example"}
 	l.do(with(names, l.http(), []string{"run"})...)
