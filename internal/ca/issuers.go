@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -134,7 +135,10 @@ func (s *Issuers) Chains(id string, now time.Time) []Chain {
 func (s *Issuers) findChains(issuer *Issuer) []Chain {
 	var found []Chain
 	s.climb(issuer, nil, &found)
-	slices.SortStableFunc(found, func(x, y Chain) int { return x.Root.NotBefore.Compare(y.Root.NotBefore) })
+	slices.SortStableFunc(found, func(x, y Chain) int {
+		// Of two roots of one second the one farther away was there first.
+		return cmp.Or(x.Root.NotBefore.Compare(y.Root.NotBefore), len(y.Certificates)-len(x.Certificates))
+	})
 	return found[:min(len(found), maxChains)]
 }
 

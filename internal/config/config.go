@@ -29,7 +29,7 @@ type Config struct {
 	Data string `toml:"data"`
 	// Directory with certificate profiles, one TOML file each, beside the ones
 	// that are built in. "" = the directory "profiles" inside data.
-	Profiles string `toml:"profiles" live:"yes"`
+	Profiles string `toml:"profiles"`
 
 	// Where to listen.
 	Listen Listen `toml:"listen"`

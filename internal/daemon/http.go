@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -89,6 +91,7 @@ func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 func (d *Daemon) adminServer() *http.Server {
 	operations := desk.New(desk.Config{
 		Authority: d.authority, Ledger: d.store, Listing: d.store, Keys: d.keys, Clock: time.Now, Defaults: d.plan,
+		ProfileText: d.profileText,
 	}).Operations()
 	operations = append(operations, d.acme.Load().Operations()...)
 	office := admin.NewServer(operations...)
@@ -102,4 +105,13 @@ func (d *Daemon) adminServer() *http.Server {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	s.Handler = mux
 	return s
+}
+
+// profileText gives the file of a profile of this deployment's own.
+func (d *Daemon) profileText(name string) []byte {
+	text, err := os.ReadFile(filepath.Join(d.Config.Profiles, filepath.Base(name)+".toml"))
+	if err != nil {
+		return nil
+	}
+	return text
 }
