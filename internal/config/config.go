@@ -165,12 +165,12 @@ type Validation struct {
 // Status is how long what is published about certificates holds.
 type Status struct {
 	// From a CRL's thisUpdate to its nextUpdate.
-	CRLLife Duration `toml:"crl_life" live:"yes"`
+	CRLLife Duration `toml:"crl_life"`
 	// From an OCSP response's thisUpdate to its nextUpdate.
-	OCSPLife Duration `toml:"ocsp_life" live:"yes"`
+	OCSPLife Duration `toml:"ocsp_life"`
 	// How often a new CRL is made although nothing was revoked; at most half of
 	// crl_life, so that one failure is not yet an outage.
-	CRLRefresh Duration `toml:"crl_refresh" live:"yes"`
+	CRLRefresh Duration `toml:"crl_refresh"`
 }
 
 // Limits are rates beyond which clients are asked to come back later.
