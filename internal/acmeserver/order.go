@@ -15,7 +15,7 @@ import (
 type orderState struct {
 	Order
 	record         *ca.Record      // the ledger's record of its request; nil: none
-	authorizations []Authorization // read only while there is no record
+	authorizations []Authorization // read only while there is no certificate
 }
 
 // poll is when a client shall look again at something that is being worked on.
@@ -43,7 +43,10 @@ func (s *Server) stateOf(ctx context.Context, o Order) (*orderState, error) {
 	switch {
 	case err == nil:
 		state.record = &record
-		return state, nil
+		if record.Settled() {
+			return state, nil
+		}
+		// What was interrupted is finished on the same proofs.
 	case ca.KindOf(err) != ca.NotFound:
 		return nil, err
 	}
