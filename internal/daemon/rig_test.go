@@ -485,3 +485,66 @@ func (s *server) list(state string) []desk.Certificate {
 	found := must[desk.Found](s.t)(ask[desk.Search, desk.Found](s, "cert.list", desk.Search{State: state, Limit: 1000}))
 	return found.Certificates
 }
+
+// verifies checks that a leaf has a way, by the certificates of its chains, to
+// one of the roots.
+func (s *server) verifies(chain *acme.Chain, roots *x509.CertPool, more ...*acme.Chain) {
+	s.t.Helper()
+	above := x509.NewCertPool()
+	for _, one := range append(more, chain) {
+		for _, cert := range one.Certificates[1:] {
+			above.AddCert(cert)
+		}
+	}
+	if _, err := chain.Certificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: above}); err != nil {
+		s.t.Errorf("%v: %v", chain.Certificates[0].DNSNames, err)
+	}
+}
+
+// nonce gets a new one.
+func (s *server) nonce() string {
+	s.t.Helper()
+	res, err := s.http().Head(baseURL + "/acme/new-nonce")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.Header.Get("Replay-Nonce")
+}
+
+// posting is one signed request, made by hand.
+type posting struct {
+	url     string
+	client  *acme.Client // whose key signs
+	embed   bool         // the key itself instead of the account's URL
+	nonce   string
+	payload any
+}
+
+// post sends it as it is, without the client's patience with nonces. It gives
+// the status code and, of a refusal, the problem.
+func (s *server) post(p posting) (int, *acme.Problem) {
+	s.t.Helper()
+	header := acme.Header{URL: p.url, Nonce: p.nonce, KeyID: p.client.AccountURL}
+	if p.embed {
+		header.KeyID = ""
+	}
+	payload, ok := p.payload.([]byte)
+	if !ok {
+		payload = must[[]byte](s.t)(json.Marshal(p.payload))
+	}
+	body := must[[]byte](s.t)(acme.Sign(p.client.Key, header, payload))
+	res, err := s.http().Post(p.url, acme.JOSEMediaType, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode < 400 {
+		return res.StatusCode, nil
+	}
+	problem := &acme.Problem{}
+	if err := json.NewDecoder(res.Body).Decode(problem); err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, problem
+}
