@@ -109,6 +109,30 @@ func marksAuthority(t *testing.T, cert *x509.Certificate) {
 	}
 }
 
+// RFC 5019 §2.2.2 RECOMMENDS an OCSP delegate without pointers, and RFC 6960
+// §4.2.2.2.1 a nocheck that is NULL and not critical.
+func TestDelegateForm(t *testing.T) {
+	c := found(t, storetest.Plan)
+	r := c.leaf(t, "www.example")
+	a, err := c.OCSP(t.Context(), ca.Ask{Certs: []ca.CertID{c.certID(t, r.Serial)}, Life: day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := delegateOf(t, a, c.Issuers().ByID(r.Issuer).Certificate())
+	if extensionOf(t, d.Extensions, 31) != nil || extensionOf(t, d.Extensions, 1, 3, 6, 1, 5, 5, 7, 1, 1) != nil {
+		t.Error("the delegate has pointers to its own status")
+	}
+	noCheck := extensionOf(t, d.Extensions, 1, 3, 6, 1, 5, 5, 7, 48, 1, 5)
+	marked(t, "nocheck", noCheck, false)
+	if noCheck != nil && !bytes.Equal(noCheck.Value, []byte{5, 0}) {
+		t.Errorf("nocheck is %x", noCheck.Value)
+	}
+	// RFC 5019 §2.2.1: without a nonce in the request there is no extension in the answer.
+	if bytes.Contains(a.DER, []byte{0x2b, 6, 1, 5, 5, 7, 48, 1, 2}) {
+		t.Error("a nonce that nobody asked for")
+	}
+}
+
 // RFC 8555 §7.4: an end that was asked for is met or refused, never cut short.
 func TestRequestedEnd(t *testing.T) {
 	plan := storetest.Plan
