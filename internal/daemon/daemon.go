@@ -175,6 +175,7 @@ func (d *Daemon) serve() {
 
 func (d *Daemon) run(l net.Listener, s *http.Server) {
 	s.ErrorLog = slog.NewLogLogger(d.Logger.Handler(), slog.LevelDebug)
+	dropUnused(s)
 	d.servers = append(d.servers, s)
 	go func() {
 		var err error
