@@ -52,14 +52,15 @@ func serve(text string) error {
 
 // setup is what the tests vary of a configuration.
 type setup struct {
-	Data, Database, Public, Metrics, Base, Status, Resolver string
-	HTTPPort                                                int
+	Data, Database, Base, Status, Resolver string
+	Public, Listener, Metrics              string // addresses; Listener is the plain-HTTP side's
+	HTTPPort                               int
 }
 
 func (s setup) config() *config.Config {
 	c := config.Default()
 	c.Data, c.Database.URL = s.Data, s.Database
-	c.Listen.Public, c.Listen.Metrics = s.Public, s.Metrics
+	c.Listen.Public, c.Listen.Status, c.Listen.Metrics = s.Public, s.Listener, s.Metrics
 	c.URL.Base, c.URL.Status = s.Base, s.Status
 	c.Limits = config.Limits{}
 	if s.Resolver != "" {

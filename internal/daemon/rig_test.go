@@ -348,7 +348,7 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // at gives a client for an account, which may be at home at another server.
 func (s *server) at(account *acme.Client) *acme.Client {
-	return &acme.Client{Directory: baseURL + "/acme/directory", HTTP: s.http(), Key: account.Key, AccountURL: account.AccountURL}
+	return &acme.Client{Directory: s.Base + "/acme/directory", HTTP: s.http(), Key: account.Key, AccountURL: account.AccountURL}
 }
 
 // stranger gives a client with a new key and no account.

@@ -56,7 +56,9 @@ func (c *crash) before(n int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.begun() && c.when == "before" && c.count < c.at && c.at <= c.count+n {
+	// Not only at the very number: what was under way when counting began is
+	// counted when it ends, and may have taken that number.
+	if c.begun() && c.when == "before" && c.at <= c.count+n {
 		kill()
 	}
 }
