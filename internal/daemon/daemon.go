@@ -50,7 +50,10 @@ type Daemon struct {
 	work      sync.WaitGroup
 	closed    chan struct{}
 	closing   sync.Once
-	reloading sync.Mutex // held by Reload
+	reloading sync.Mutex // held by Reload, and by Close
+	// replaced are the rooms of configurations before, whose validations may be
+	// under way; owned by reloading. There are as many as there were reloads.
+	replaced []*acmeserver.Server
 }
 
 // Start opens everything and listens. When it returns, requests are answered.
@@ -140,8 +143,12 @@ func (d *Daemon) Close(ctx context.Context) error {
 				errs = append(errs, fmt.Errorf("some requests were cut off: %w", err))
 			}
 		}
-		if err := d.acme.Load().Close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("some validations go on after the next start: %w", err))
+		d.reloading.Lock()
+		defer d.reloading.Unlock()
+		for _, room := range append(d.replaced, d.acme.Load()) {
+			if err := room.Close(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("some validations go on after the next start: %w", err))
+			}
 		}
 		d.release()
 		close(d.closed)

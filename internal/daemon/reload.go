@@ -22,7 +22,7 @@ func (d *Daemon) Reload(next *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
-	d.acme.Store(room)
+	d.replaced = append(d.replaced, d.acme.Swap(room))
 	d.publish()
 	if d.Level != nil {
 		var level slog.Level
