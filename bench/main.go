@@ -77,7 +77,7 @@ func parse(args []string) (options, time.Duration, error) {
 	flags.IntVar(&o.startups, "startups", 5, "how many starts are timed on a database that exists; 0 = none")
 	flags.StringVar(&o.json, "json", "", "write all figures to this file, too")
 	flags.StringVar(&o.dir, "dir", "", "where the servers keep their data while they are measured: a real disk, or commits cost nothing (default: the directory for temporary files)")
-	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of chancery at the most workers to this file")
+	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of chancery at the most workers to files of this name with the server appended")
 	limit := flags.Duration("timeout", 15*time.Minute, "give up after so long")
 	home, _ := os.UserCacheDir()
 	flags.StringVar(&o.cache, "cache", filepath.Join(home, "chancery-bench"), "where programs that were built are kept")
