@@ -15,7 +15,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -107,14 +109,19 @@ func Start(t testing.TB, options ...Option) *CA {
 	}
 }
 
-// freePort finds a port that nobody has now.
+// freePort finds a port that nobody has now, below those that the system gives
+// to outgoing connections.
 func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("testca: %v", err)
+	for range 100 {
+		port := 10000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("testca: no free port was found")
+	return 0
 }
 
 // Pool gives a pool that trusts the CA alone.

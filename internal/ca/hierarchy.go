@@ -77,14 +77,23 @@ func (a *Authority) Found(ctx context.Context, p Plan) error {
 	if issuing.cert, issuing.Certs, err = a.certifyAuthority(ctx, pair{issuing, root}, p.IssuerLife, p); err != nil {
 		return err
 	}
-	err = a.Hierarchy.Change(ctx, Change{
+	return a.establish(ctx, Change{
 		Add:   []IssuerRecord{root.IssuerRecord, issuing.IssuerRecord},
 		Event: coreItself.Event(a.Clock(), "hierarchy.founded", root.ID),
 	})
-	if err != nil {
+}
+
+// establish stores a change of the hierarchy and takes it up. The first CRLs of
+// new authorities are made at once: certificates point to them from now on.
+func (a *Authority) establish(ctx context.Context, c Change) error {
+	if err := a.Hierarchy.Change(ctx, c); err != nil {
 		return err
 	}
-	return a.Reload(ctx)
+	if err := a.Reload(ctx); err != nil {
+		return err
+	}
+	_, err := a.RefreshCRLs(ctx)
+	return err
 }
 
 // newAuthority is what newIssuer needs to know.

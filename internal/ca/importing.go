@@ -68,10 +68,7 @@ func (a *Authority) Import(ctx context.Context, in Imported) (*Issuer, error) {
 		}
 	}
 	change.Event = in.By.Event(a.Clock(), "authority.imported", issuer.ID)
-	if err := a.Hierarchy.Change(ctx, change); err != nil {
-		return nil, err
-	}
-	return issuer, a.Reload(ctx)
+	return issuer, a.establish(ctx, change)
 }
 
 // importRecord checks the n-th certificate of a chain and makes its record.

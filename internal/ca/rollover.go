@@ -26,10 +26,7 @@ func (a *Authority) RolloverIssuer(ctx context.Context, by Principal, line strin
 		return nil, err
 	}
 	change := Change{Add: []IssuerRecord{next.IssuerRecord}, Retire: []string{old.ID}, Event: by.Event(a.Clock(), "issuer.rolled-over", next.ID)}
-	if err := a.Hierarchy.Change(ctx, change); err != nil {
-		return nil, err
-	}
-	return next, a.Reload(ctx)
+	return next, a.establish(ctx, change)
 }
 
 // successor makes the next authority of old's line below parent; with parent
@@ -91,10 +88,7 @@ func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string)
 		change.Add = append(change.Add, next.IssuerRecord)
 		change.Retire = append(change.Retire, i.ID)
 	}
-	if err := a.Hierarchy.Change(ctx, change); err != nil {
-		return nil, err
-	}
-	return root, a.Reload(ctx)
+	return root, a.establish(ctx, change)
 }
 
 // cross has one root certify another's key, for as long as both live.

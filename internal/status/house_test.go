@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"chancery/internal/ca"
+	"chancery/internal/sqldb"
 	"chancery/internal/sqlstore"
 	"chancery/internal/status"
 	"chancery/internal/storetest"
@@ -88,12 +89,15 @@ type bench struct {
 	clock   *clock
 	server  *status.Server
 	handler http.Handler
+	db      *sqldb.DB
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	db := storetest.SQLite(t)
 	b := &bench{
-		line:  &line{Store: sqlstore.New(storetest.SQLite(t))},
+		db:    db,
+		line:  &line{Store: sqlstore.New(db)},
 		clock: &clock{now: time.Now().Truncate(time.Second).Add(300 * time.Millisecond)},
 	}
 	b.Authority = storetest.Authority(t, b.line.Store, &storetest.Keys{}, b.clock.read)
