@@ -312,3 +312,10 @@ func recovered(t *testing.T, p setup) (left int) {
 	s.close()
 	return left
 }
+
+// list gives all certificates of the server in a state.
+func (s *server) list(state string) []desk.Certificate {
+	s.t.Helper()
+	found := must[desk.Found](s.t)(ask[desk.Search, desk.Found](s, "cert.list", desk.Search{State: state, Limit: 1000}))
+	return found.Certificates
+}

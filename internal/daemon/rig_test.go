@@ -479,13 +479,6 @@ func alter(t testing.TB, db *sqldb.DB, statement string) {
 	}
 }
 
-// list gives all certificates of the server in a state.
-func (s *server) list(state string) []desk.Certificate {
-	s.t.Helper()
-	found := must[desk.Found](s.t)(ask[desk.Search, desk.Found](s, "cert.list", desk.Search{State: state, Limit: 1000}))
-	return found.Certificates
-}
-
 // verifies checks that a leaf has a way, by the certificates of its chains, to
 // one of the roots.
 func (s *server) verifies(chain *acme.Chain, roots *x509.CertPool, more ...*acme.Chain) {

@@ -21,8 +21,9 @@ type crash struct {
 	when string
 	from string
 
-	mu    sync.Mutex
-	count int // commits so far; owned by mu
+	mu      sync.Mutex // owns what follows
+	started int        // units whose commit has begun
+	count   int        // units that are committed
 }
 
 func newCrash() *crash {
@@ -56,9 +57,12 @@ func (c *crash) before(n int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Not only at the very number: what was under way when counting began is
-	// counted when it ends, and may have taken that number.
-	if c.begun() && c.when == "before" && c.at <= c.count+n {
+	// Units are numbered as they begin: several may be under way, and what was so
+	// when counting began takes no number.
+	if c.begun() {
+		c.started += n
+	}
+	if c.when == "before" && c.started >= c.at {
 		kill()
 	}
 }
