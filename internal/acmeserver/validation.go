@@ -152,8 +152,12 @@ func (s *Server) judge(a Authorization, o outcome) (Authorization, string) {
 	}
 	limit := s.Attempts
 	var f *challenge.Failure
-	if errors.As(o.err, &f) && f.Kind == challenge.Internal {
+	switch {
+	case !errors.As(o.err, &f):
+	case f.Kind == challenge.Internal:
 		limit += internalAttempts
+	case f.Kind == challenge.Refused: // the policy will say the same again
+		limit = 0
 	}
 	a.Problem, a.Detail = s.problemWith(o.err)
 	if a.Attempts >= limit || !now.Before(a.Expires) {

@@ -50,7 +50,8 @@ type Daemon struct {
 	work      sync.WaitGroup
 	closed    chan struct{}
 	closing   sync.Once
-	reloading sync.Mutex // held by Reload, and by Close
+	reloading sync.Mutex     // held by Reload, and by Close
+	applied   *config.Config // the last configuration that Reload took over; guarded by reloading
 	// replaced are the rooms of configurations before, whose validations may be
 	// under way; owned by reloading. There are as many as there were reloads.
 	replaced []*acmeserver.Server
@@ -163,6 +164,7 @@ func (d *Daemon) release() {
 	}
 	d.work.Wait()
 	d.listeners.close()
+	d.keepSpent()
 	if d.db != nil {
 		if err := d.db.Close(); err != nil {
 			d.Logger.Error("closing the database failed", "error", err)

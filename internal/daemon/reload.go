@@ -14,7 +14,11 @@ func (d *Daemon) Reload(next *config.Config) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	next.Bound(d.listeners.publicPort(), d.listeners.statusPort())
-	live, restart := config.Differences(d.Config, next)
+	if d.applied == nil {
+		d.applied = d.Config
+	}
+	live, _ := config.Differences(d.applied, next)
+	_, restart := config.Differences(d.Config, next)
 	merged := *d.Config
 	merged.ACME, merged.Validation, merged.Limits = next.ACME, next.Validation, next.Limits
 	merged.Log.Level = next.Log.Level
@@ -22,6 +26,7 @@ func (d *Daemon) Reload(next *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
+	d.applied = next
 	d.replaced = append(d.replaced, d.acme.Swap(room))
 	d.publish()
 	if d.Level != nil {

@@ -22,6 +22,7 @@ var packages = map[string]string{
 	"dig":            "bind9-dnsutils",
 	"faketime":       "faketime",
 	"initdb":         "postgresql",
+	"ip":             "iproute2",
 	"named":          "bind9",
 	"pg_ctl":         "postgresql",
 	"pkcs11-tool":    "opensc",
