@@ -13,6 +13,7 @@ type nonces struct {
 	ring   *nonce.Ring
 	seen   *nonce.Seen
 	source *nonce.Source
+	spent  *spentBits
 }
 
 func (d *Daemon) nonceKeys(ctx context.Context) ([]nonce.Key, error) {

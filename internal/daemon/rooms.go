@@ -100,7 +100,8 @@ func withPort(address, port string) string {
 	return net.JoinHostPort(address, port)
 }
 
-// openNonces reads the nonce keys, and makes the first, once per process.
+// openNonces reads the nonce keys, and makes the first, and what is known to be
+// spent, once per process. Nothing may be served before.
 func (d *Daemon) openNonces(ctx context.Context) error {
 	if d.source != nil {
 		return nil
@@ -121,6 +122,10 @@ func (d *Daemon) openNonces(ctx context.Context) error {
 		return err
 	}
 	d.seen = nonce.NewSeen(nonce.SeenConfig{})
+	d.spent = newSpentBits(d.seen, d.store, d.Logger)
+	if err := d.spent.load(ctx); err != nil {
+		return err
+	}
 	d.source, err = nonce.NewSource(nonce.Config{Purpose: "acme", Ring: d.ring})
 	return err
 }

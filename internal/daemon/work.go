@@ -14,7 +14,7 @@ type duty struct {
 }
 
 func (d *Daemon) duties() []duty {
-	return []duty{
+	all := []duty{
 		{"validations and clean-up", time.Second, func(ctx context.Context) error { return d.acme.Load().Work(ctx) }},
 		{"CRLs", 2 * time.Second, func(ctx context.Context) error {
 			made, err := d.authority.RefreshCRLs(ctx)
@@ -35,7 +35,17 @@ func (d *Daemon) duties() []duty {
 		{"nonce keys", time.Minute, d.turnNonceKeys},
 		{"expiry", time.Hour, d.warnOfEnds},
 	}
+	if d.shares() {
+		all = append(all,
+			duty{"spent nonces", time.Second, d.spent.share},
+			duty{"old spent nonces", time.Hour, d.spent.sweep})
+	}
+	return all
 }
+
+// shares tells whether there may be other processes over the same database.
+// SQLite's file is locked by one.
+func (d *Daemon) shares() bool { return d.db.Engine() == "postgres" }
 
 // startWork begins every duty, each at its own pace, until ctx ends.
 func (d *Daemon) startWork(ctx context.Context) {

@@ -38,6 +38,9 @@ type Seen struct {
 
 	mu    sync.Mutex // guards all below
 	pages map[pageKey]*page
+	// fresh are those of the pages that have something to drain, so that draining
+	// holds the lock for as long as there is news, not for as many pages as there are.
+	fresh map[pageKey]*page
 	floor int64 // the latest expiry (Unix seconds) of what was forgotten
 	sweep time.Time
 }
@@ -64,7 +67,7 @@ func NewSeen(c SeenConfig) *Seen {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return &Seen{limit: c.Pages, clock: c.Clock, pages: map[pageKey]*page{}}
+	return &Seen{limit: c.Pages, clock: c.Clock, pages: map[pageKey]*page{}, fresh: map[pageKey]*page{}}
 }
 
 // locate says where a nonce's bit is.
@@ -90,6 +93,7 @@ func (s *Seen) Spend(n Nonce) bool {
 	p.spent[word] |= mask
 	if p.fresh == nil {
 		p.fresh = new([pageWords]uint64)
+		s.fresh[key] = p
 	}
 	p.fresh[word] |= mask
 	return true
@@ -151,6 +155,7 @@ func (s *Seen) evict() {
 func (s *Seen) forget(key pageKey, p *page) {
 	s.floor = max(s.floor, p.expires)
 	delete(s.pages, key)
+	delete(s.fresh, key)
 }
 
 // Bits are spent nonces of one run, to be told to another replica.
@@ -171,15 +176,13 @@ func (s *Seen) Drain() []Bits {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Bits
-	for key, p := range s.pages {
-		if p.fresh == nil {
-			continue
-		}
+	for key, p := range s.fresh {
 		if len(out) == drainLimit {
 			break
 		}
 		out = append(out, Bits{Source: key.source, Page: key.page, Expires: p.expires, Spent: *p.fresh})
 		p.fresh = nil
+		delete(s.fresh, key)
 	}
 	return out
 }

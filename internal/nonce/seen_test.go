@@ -119,6 +119,23 @@ func TestDrainIsBounded(t *testing.T) {
 	}
 }
 
+// What was forgotten is not drained, and its page can be used again.
+func TestDrainAfterForgetting(t *testing.T) {
+	c := newClock()
+	s := NewSeen(SeenConfig{Clock: c.Now})
+	s.Spend(made(1, 1, start))
+	c.Advance(Lifetime + time.Hour)
+	late := made(1, 2, c.Now())
+	s.Spend(late)
+	all := s.Drain()
+	if len(all) != 1 || all[0].Expires != late.Expires().Unix() || all[0].Spent != [32]uint64{1 << 2} {
+		t.Fatalf("%+v", all)
+	}
+	if len(s.Drain()) != 0 || len(s.fresh) != 0 {
+		t.Fatal("drained twice")
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := EncodeBits([]Bits{{Source: [8]byte{1}, Expires: 5, Spent: [32]uint64{3: 7, 31: 1}}})
 	zero := bytes.Clone(good)

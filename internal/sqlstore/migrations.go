@@ -12,6 +12,7 @@ var migrations = []sqldb.Migration{
 	{Number: 2, Name: "acme accounts", SQL: accountsSchema},
 	{Number: 3, Name: "acme orders", SQL: ordersSchema},
 	{Number: 4, Name: "registry", SQL: registrySchema},
+	{Number: 5, Name: "seen nonces", SQL: seenSchema},
 }
 
 // Migrate brings the database to this release's schema.
