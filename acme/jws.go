@@ -128,8 +128,7 @@ func splitJWS(body []byte) (*jwsParts, error) {
 		case "header", "signatures":
 			// RFC 8555 §6.2: no unprotected header, no multiple signatures.
 			return fmt.Errorf("has %q, which ACME forbids", name)
-		default:
-			return fmt.Errorf("has the unknown member %q", name)
+			// Any other member means nothing and MUST be ignored (RFC 7515 §7.2.1).
 		}
 		if err != nil {
 			return fmt.Errorf("has a member %q that %w", name, err)

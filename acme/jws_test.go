@@ -205,7 +205,7 @@ func TestParseJWSRefuses(t *testing.T) {
 		"no members":         {"{}", malformed},
 		"unprotected header": {with(`{"prot`, `{"header":{},"prot`), malformed},
 		"signatures":         {with(`{"prot`, `{"signatures":[],"prot`), malformed},
-		"unknown member":     {with(`{"prot`, `{"x":1,"prot`), malformed},
+		"unknown duplicate":  {with(`{"prot`, `{"x":1,"x":1,"prot`), malformed},
 		"duplicate member":   {with(`{"prot`, `{"payload":"","prot`), malformed},
 		"escaped duplicate":  {with(`{"prot`, `{"p\u0061yload":"","prot`), malformed},
 		"other case":         {with(`"payload"`, `"Payload"`), malformed},
@@ -256,6 +256,22 @@ func TestParseJWSRefuses(t *testing.T) {
 				t.Errorf("algorithms %q", p.Algorithms)
 			}
 		})
+	}
+}
+
+// RFC 7515 §7.2.1: a member that is not understood MUST be ignored.
+func TestUnknownMembersAreIgnored(t *testing.T) {
+	key := newEC(t, elliptic.P256())
+	body := flat(t, key, `{"alg":"ES256","nonce":"AA","url":"u","jwk":`+jwkOf(t, key)+`}`, "{}")
+	for _, member := range []string{`"x":1`, `"x":{"payload":"","y":[{}]}`, `"Payload":"AA"`, `"x":null,"y":"signature"`} {
+		j, err := acme.ParseJWS([]byte("{" + member + "," + body[1:]))
+		if err != nil {
+			t.Errorf("with %s: %v", member, err)
+			continue
+		}
+		if err := j.Verify(j.JWK); err != nil || string(j.Payload) != "{}" {
+			t.Errorf("with %s: payload %q, %v", member, j.Payload, err)
+		}
 	}
 }
 
@@ -318,6 +334,7 @@ func FuzzParseJWS(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`{"protected":"e30","payload":"","signature":"AA"}`))
+	f.Add([]byte(flat(f, key, `{"alg":"ES256","nonce":"AA","url":"u","kid":"k"}`, "{}")[:1] + `"x":[1],` + flat(f, key, `{"alg":"ES256","nonce":"AA","url":"u","kid":"k"}`, "{}")[1:]))
 	f.Add([]byte(`{"protected":{"a":[1,"}",{"b":"\""}]},"payload":"","signature":"AA"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		j, err := acme.ParseJWS(body)
@@ -327,8 +344,8 @@ func FuzzParseJWS(f *testing.F) {
 			}
 			return
 		}
-		var m map[string]string
-		if err := json.Unmarshal(body, &m); err != nil || len(m) != 3 {
+		var m map[string]any
+		if err := json.Unmarshal(body, &m); err != nil || m["header"] != nil || m["signatures"] != nil {
 			t.Fatalf("accepted what encoding/json reads as %v, %v", m, err)
 		}
 		if m["payload"] != b64.EncodeToString(j.Payload) {
