@@ -13,7 +13,7 @@ import (
 // In this order: unspecified, multicast and broadcast addresses are never
 // allowed; Deny refuses; Allow allows; what remains meets the built-in refusals.
 // An IPv6 address that carries an IPv4 address (IPv4-mapped and -compatible,
-// NAT64 64:ff9b::/96, 6to4, Teredo) must pass for both.
+// NAT64 64:ff9b::/96 and 64:ff9b:1::/48, 6to4, Teredo) must pass for both.
 type AddressPolicy struct {
 	// AllowLoopback lifts the refusal of 127.0.0.0/8 and ::1, and only that. It
 	// is for a server all of whose own listeners are on loopback.
@@ -121,10 +121,11 @@ func local(addr netip.Addr) bool {
 var (
 	thisNetwork = netip.MustParsePrefix("0.0.0.0/8") // RFC 1122 §3.2.1.3; Linux takes 0.0.0.0 for itself
 	broadcast   = netip.MustParseAddr("255.255.255.255")
-	nat64       = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052 §2.1
-	sixToFour   = netip.MustParsePrefix("2002::/16")    // RFC 3056 §2
-	teredo      = netip.MustParsePrefix("2001::/32")    // RFC 4380 §4
-	compatible  = netip.MustParsePrefix("::/96")        // RFC 4291 §2.5.5.1
+	nat64       = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052 §2.1
+	nat64Local  = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
+	sixToFour   = netip.MustParsePrefix("2002::/16")      // RFC 3056 §2
+	teredo      = netip.MustParsePrefix("2001::/32")      // RFC 4380 §4
+	compatible  = netip.MustParsePrefix("::/96")          // RFC 4291 §2.5.5.1
 )
 
 // metadata are the addresses outside 169.254.0.0/16 where clouds tell any process
@@ -162,7 +163,8 @@ func (p AddressPolicy) refused(a netip.Addr) string {
 	return ""
 }
 
-// forms gives an unmapped address and the IPv4 address it carries, if any.
+// forms gives an unmapped address and the IPv4 addresses that it carries, if
+// any.
 func forms(a netip.Addr) []netip.Addr {
 	b := a.As16()
 	var in [4]byte
@@ -171,6 +173,8 @@ func forms(a netip.Addr) []netip.Addr {
 		return []netip.Addr{a}
 	case nat64.Contains(a):
 		in = [4]byte(b[12:])
+	case nat64Local.Contains(a):
+		return append([]netip.Addr{a}, localForms(b)...)
 	case compatible.Contains(a) && !a.IsLoopback() && !a.IsUnspecified():
 		in = [4]byte(b[12:])
 	case sixToFour.Contains(a):
@@ -183,6 +187,29 @@ func forms(a netip.Addr) []netip.Addr {
 		return []netip.Addr{a}
 	}
 	return []netip.Addr{a, netip.AddrFrom4(in)}
+}
+
+// localForms gives the IPv4 addresses that one of the local-use NAT64 prefix may
+// carry. Where they stand hangs on the length of the prefix that the operator
+// chose (RFC 6052 §2.2), which nobody tells us, so every place counts in which
+// an IPv4 address can be; octet 8 is never part of it.
+func localForms(b [16]byte) []netip.Addr {
+	last := netip.AddrFrom4([4]byte(b[12:]))
+	var all []netip.Addr
+	for _, form := range []netip.Addr{
+		netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}),  // 48 bits
+		netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}), // 56
+		netip.AddrFrom4([4]byte(b[9:13])),                  // 64
+		last,                                               // 96
+	} {
+		if !thisNetwork.Contains(form) { // what begins with zero is no address but padding
+			all = append(all, form)
+		}
+	}
+	if len(all) == 0 {
+		return []netip.Addr{last}
+	}
+	return all
 }
 
 // within says whether a network of the list contains the unmapped address. A

@@ -28,6 +28,14 @@ var refusals = []struct {
 	{"::1", true, true},
 	{"::ffff:127.0.0.1", true, true},
 	{"64:ff9b::7f00:1", true, true},
+	{"64:ff9b:1::7f00:1", true, true},      // NAT64's local-use prefix (RFC 8215), of 96 bits
+	{"64:ff9b:1:2:3:4:7f00:1", true, true}, // the same with subnets
+	{"64:ff9b:1:7f00:0:100::", true, true}, // of 48 bits
+	{"64:ff9b:1:7f:0:1::", true, true},     // of 56
+	{"64:ff9b:1:0:7f:0:100:0", true, true}, // of 64
+	{"64:ff9b:1::a9fe:a9fe", false, true},
+	{"64:ff9b:1::e000:1", false, false},
+	{"64:ff9b:1::", false, false},
 	{"2002:7f00:1::", true, true},
 	{"::127.0.0.1", true, true},
 	{"2001:0:1:2:3:4:80ff:fffe", true, true}, // Teredo of 127.0.0.1
@@ -100,7 +108,7 @@ func TestPolicyMappedNetworks(t *testing.T) {
 func TestPolicyAllowsAndDenies(t *testing.T) {
 	for _, a := range []string{
 		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "fc00::1", "fd12:3456::1", "192.0.2.1", "8.8.8.8",
-		"2001:db8::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1", "2001:0:1:2:3:4:f5ff:fffe",
+		"2001:db8::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::a00:1", "64:ff9b:1:a00:0:100::", "2002:a00:1::", "::10.0.0.1", "2001:0:1:2:3:4:f5ff:fffe",
 	} {
 		ap := netip.AddrPortFrom(netip.MustParseAddr(a), 443)
 		if err := (challenge.AddressPolicy{}).Check(ap); err != nil {
