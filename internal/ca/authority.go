@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"encoding/binary"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +28,7 @@ type Config struct {
 	Seals       Seals
 	CRLLife     time.Duration // how long a CRL is good
 	CRLRefresh  time.Duration // how old one gets before the next is made
+	Logger      *slog.Logger  // nil: silence
 }
 
 // Seals prove to a later process that an intent's bytes were written by this
@@ -50,7 +55,8 @@ type Keys interface {
 type Authority struct {
 	Config
 	issuers    atomic.Pointer[Issuers]
-	crlSet     *lint.Set // also lints OCSP responses
+	reloading  sync.Mutex // held by Reload, so that an older picture never replaces a newer one
+	crlSet     *lint.Set  // also lints OCSP responses
 	responders responders
 }
 
@@ -61,6 +67,9 @@ const lease = time.Minute
 // New gives an authority that knows no issuers yet: [Authority.Reload] reads
 // them, [Authority.Found] makes the first.
 func New(cfg Config) (*Authority, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	crlSet, err := lint.Parse([]string{"rfc"})
 	if err != nil {
 		return nil, err
@@ -99,7 +108,7 @@ func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) 
 	if err := issuer.permits(req.Names); err != nil {
 		return Record{}, err
 	}
-	if err := a.freeKey(ctx, req.Key); err != nil {
+	if err := a.freeKey(req.Key); err != nil {
 		return Record{}, err
 	}
 	draft, err := profile.draft(&req, issuer, now)
@@ -133,24 +142,15 @@ func (a *Authority) Precheck(req Request) error {
 	return issuer.permits(req.Names)
 }
 
-// freeKey refuses keys known to be compromised and our own authorities' keys.
-func (a *Authority) freeKey(ctx context.Context, key crypto.PublicKey) error {
+// freeKey refuses our own authorities' keys. Keys known to be compromised are
+// refused by the ledger, in the transaction of the intent.
+func (a *Authority) freeKey(key crypto.PublicKey) error {
 	hash, err := KeyHash(key)
 	if err != nil {
 		return Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
-	for _, i := range a.Issuers().all {
-		own, err := KeyHash(i.cert.PublicKey)
-		if err != nil || bytes.Equal(own, hash) {
-			return Errorf(BadKey, "this is the key of a certification authority; make a key of your own")
-		}
-	}
-	blocked, err := a.Revocations.KeyBlocked(ctx, hash)
-	if err != nil {
-		return err
-	}
-	if blocked {
-		return Errorf(BadKey, "a certificate with this key was revoked because the key was compromised; make a new key")
+	if a.Issuers().byKeyHash(hash) != nil {
+		return Errorf(BadKey, "this is the key of a certification authority; make a key of your own")
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (a *Authority) certify(ctx context.Context, d *Draft) (Record, error) {
 		return Record{}, err
 	}
 	if record.Serial != d.serial {
-		return a.resume(ctx, record, intent.KeyHash)
+		return a.resume(ctx, record, intent)
 	}
 	// From here on the certificate may exist: a caller that hangs up must not
 	// keep it from being recorded.
@@ -184,10 +184,10 @@ func (a *Authority) intent(d *Draft, w *Warrant) (Intent, error) {
 		return Intent{}, Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
 	in := Intent{
-		Serial: d.serial, Request: d.request, By: d.by, Profile: d.profile, Issuer: d.issuer.ID,
+		Serial: d.serial, Request: d.request, By: d.by, Profile: d.profile, Issuer: d.issuer.ID, Shard: d.issuer.ShardOf(d.serial),
 		KeyHash: hash, Names: d.names, Subject: d.template.Subject.String(),
 		NotBefore: d.template.NotBefore, NotAfter: d.template.NotAfter,
-		TBS: w.tbs, Seal: a.Seals.Seal(nil, w.tbs), At: now, Lease: now.Add(lease), Once: d.once,
+		TBS: w.tbs, Seal: a.Seals.Seal(nil, sealed(w.tbs, d.issuer.ID, d.request, hash)), At: now, Lease: now.Add(lease), Once: d.once,
 		Event: d.by.Event(now, "certificate.intended", string(d.serial)),
 	}
 	in.Event.Detail = d.detail
@@ -195,27 +195,55 @@ func (a *Authority) intent(d *Draft, w *Warrant) (Intent, error) {
 }
 
 // resume answers a request that has a record already: with its certificate, or
-// by finishing what was begun.
-func (a *Authority) resume(ctx context.Context, r Record, keyHash []byte) (Record, error) {
-	if !bytes.Equal(r.KeyHash, keyHash) {
+// by finishing what was begun. Asking for something else under the same id is a
+// conflict, never silently the old answer.
+func (a *Authority) resume(ctx context.Context, r Record, in Intent) (Record, error) {
+	switch {
+	case !bytes.Equal(r.KeyHash, in.KeyHash):
 		return Record{}, Errorf(Conflict, "this request was answered before, for another key; make a new order for a new key")
-	}
-	if r.Settled() {
+	case r.Profile != in.Profile || r.Subject != in.Subject || !slices.Equal(r.Names, in.Names):
+		return Record{}, Errorf(Conflict, "this request was answered before, for other names, another subject or another profile; make a new one")
+	case r.Settled():
 		return r, nil
 	}
 	return a.finish(context.WithoutCancel(ctx), r)
 }
 
-// finish signs an intent's recorded bytes again.
+// finish signs an intent's recorded bytes again. What has happened since counts:
+// an intent for a key that was compromised meanwhile is revoked instead.
 func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
-	if _, err := a.Seals.Open(r.Seal, r.TBS); err != nil {
+	if !r.RevokedAt.IsZero() {
+		return Record{}, Errorf(Revoked, "the certificate was revoked before it was finished; make a new request")
+	}
+	if _, err := a.Seals.Open(r.Seal, sealed(r.TBS, r.Issuer, r.Request, r.KeyHash)); err != nil {
 		return Record{}, Errorf(Internal, "the intent %s was not written by this authority: its seal does not fit", r.Serial).because(err)
+	}
+	blocked, err := a.Revocations.KeyBlocked(ctx, r.KeyHash)
+	if err != nil {
+		return Record{}, err
+	}
+	if blocked {
+		if err := a.giveUp(ctx, r, KeyCompromise); err != nil {
+			return Record{}, err
+		}
+		return Record{}, Errorf(BadKey, "the key was compromised before the certificate was finished; make a new key")
 	}
 	issuer, ok := a.Issuers().byID[r.Issuer]
 	if !ok || issuer.signer == nil {
 		return Record{}, Errorf(Unavailable, "the key that must finish certificate %s is not on this machine", r.Serial)
 	}
 	return a.settle(ctx, r, issuer, &Warrant{tbs: r.TBS, issuer: r.Issuer})
+}
+
+// sealed is what an intent's seal covers: the bytes to be signed, and for whom
+// and by whom.
+func sealed(tbs []byte, issuer, request string, keyHash []byte) []byte {
+	var b []byte
+	for _, part := range [][]byte{tbs, []byte(issuer), []byte(request), keyHash} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	return b
 }
 
 // settle signs and records; only what the ledger returns may leave.
@@ -225,10 +253,14 @@ func (a *Authority) settle(ctx context.Context, r Record, issuer *Issuer, w *War
 		return Record{}, err
 	}
 	now := a.Clock()
-	return a.Ledger.Settle(ctx, Settlement{
+	settled, err := a.Ledger.Settle(ctx, Settlement{
 		Serial: r.Serial, DER: der, At: now,
 		Event: r.By.Event(now, "certificate.issued", string(r.Serial)),
 	})
+	if err == nil && !settled.Settled() {
+		return Record{}, Errorf(Revoked, "the certificate was revoked before it was finished; make a new request")
+	}
+	return settled, err
 }
 
 // account writes down, for the auditor, on what evidence a request was granted.

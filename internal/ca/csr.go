@@ -11,7 +11,10 @@ import (
 )
 
 // maxCSR bounds a CSR in octets: a hundred names and an RSA-4096 key fit well.
-const maxCSR = 32 << 10
+const (
+	maxCSR      = 32 << 10
+	maxCSRNames = 500
+)
 
 // CSR is what survives of a PKCS #10 request (RFC 2986): a key whose
 // possession its signature proves, and what it asks for. Nothing of it reaches
@@ -23,7 +26,7 @@ type CSR struct {
 }
 
 // ParseCSR reads a DER certification request and checks its signature. Errors
-// are of kind [BadCSR] or [BadName].
+// are of kind [BadCSR], [BadKey] or [BadName].
 func ParseCSR(der []byte) (*CSR, error) {
 	if len(der) > maxCSR {
 		return nil, Errorf(BadCSR, "the CSR has %d octets; %d are the limit", len(der), maxCSR)
@@ -31,6 +34,11 @@ func ParseCSR(der []byte) (*CSR, error) {
 	in, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, Errorf(BadCSR, "the CSR cannot be read as PKCS #10 in DER; PEM must be decoded first").because(err)
+	}
+	// The key comes first: checking a signature of a monstrous key is work that
+	// only its sender wants done.
+	if _, err := keyKind(in.PublicKey); err != nil {
+		return nil, err
 	}
 	if err := in.CheckSignature(); err != nil {
 		return nil, Errorf(BadCSR, "the CSR's signature does not fit its key, so it proves nothing; make it again").because(err)
@@ -90,8 +98,11 @@ func requestedNames(in *x509.CertificateRequest) ([]Identifier, error) {
 			if err != nil {
 				return nil, err
 			}
-			if !slices.Contains(names, name) {
-				names = append(names, name)
+			if slices.Contains(names, name) {
+				continue
+			}
+			if names = append(names, name); len(names) > maxCSRNames {
+				return nil, Errorf(BadCSR, "the CSR has more than %d names", maxCSRNames)
 			}
 		}
 	}

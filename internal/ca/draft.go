@@ -95,8 +95,8 @@ func (p *Profile) admitNames(names []Identifier) error {
 func (p *Profile) window(notBefore, notAfter, now time.Time) (from, to time.Time, err error) {
 	from = now.Add(-p.backdate)
 	if !notBefore.IsZero() {
-		if notBefore.Before(from.Add(-time.Minute)) || notBefore.After(now.Add(p.maxLife)) {
-			return from, to, Errorf(Invalid, "notBefore must lie between now and %s from now; leave it out for now", p.maxLife)
+		if notBefore.Before(from.Add(-time.Minute)) || notBefore.After(now.Add(maxPostdate)) {
+			return from, to, Errorf(Invalid, "notBefore must lie between now and %s from now; leave it out for now", days(maxPostdate))
 		}
 		from = notBefore
 	}
@@ -106,17 +106,21 @@ func (p *Profile) window(notBefore, notAfter, now time.Time) (from, to time.Time
 		if !notAfter.After(from) || notAfter.Before(now) {
 			return from, to, Errorf(Invalid, "notAfter must lie after notBefore and after now")
 		}
-		if notAfter.Sub(now) > p.maxLife {
-			return from, to, Errorf(Invalid, "notAfter is too late: profile %s allows certificates of %s at most", p.Name, days(p.maxLife))
-		}
 		to = notAfter.UTC().Truncate(time.Second)
 	case p.Endless:
 		to = endless
 	default:
 		to = from.Add(p.life - time.Second)
 	}
+	if (!p.Endless || !notAfter.IsZero()) && to.Sub(now) > p.maxLife {
+		return from, to, Errorf(Invalid, "notAfter is too late: profile %s allows certificates that end within %s from now", p.Name, days(p.maxLife))
+	}
 	return from, to, nil
 }
+
+// maxPostdate bounds how far ahead a certificate may begin: what proved its
+// names is of today.
+const maxPostdate = 30 * 24 * time.Hour
 
 func days(d time.Duration) string {
 	if d >= 48*time.Hour {
@@ -131,13 +135,13 @@ func (p *Profile) draft(req *Request, issuer *Issuer, now time.Time) (*Draft, er
 	if err != nil {
 		return nil, err
 	}
-	if err := issuer.outlives(req.NotAfter); err != nil {
+	if err := issuer.outlives(req.NotAfter); err != nil && !p.Endless {
 		return nil, err
 	}
 	if end := issuer.cert.NotAfter; to.After(end) && !p.Endless {
 		to = end
 	}
-	if !to.After(now) || now.After(issuer.cert.NotAfter) {
+	if !to.After(now) || !to.After(from) || now.After(issuer.cert.NotAfter) {
 		return nil, Errorf(Unavailable, "the issuer %s ends at %s; it must be rolled over: chancery ca rollover", issuer.Name, issuer.cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	d := &Draft{

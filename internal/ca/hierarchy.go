@@ -142,6 +142,9 @@ func authorityName(organization string, root bool, id string) pkix.Name {
 	return pkix.Name{Organization: some(organization), CommonName: fmt.Sprintf("%.40s %s %s", label, kind, id[:6])}
 }
 
+// authorityProfile is what the ledger calls the profile of authorities' certificates.
+const authorityProfile = "authority"
+
 // pair is an authority and the one above it, which for a root is itself.
 type pair struct{ subject, parent *Issuer }
 
@@ -170,7 +173,7 @@ func (a *Authority) authorityDraft(of pair, life time.Duration, p Plan) (*Draft,
 		return nil, err
 	}
 	d := &Draft{
-		serial: newSerial(), by: coreItself, profile: "authority", issuer: parent,
+		serial: newSerial(), by: coreItself, profile: authorityProfile, issuer: parent,
 		key: subject.public(), lints: lints, detail: map[string]string{"line": subject.Name},
 	}
 	d.request = "core:authority:" + string(d.serial)

@@ -88,9 +88,13 @@ func ParseIdentifier(kind, value string) (Identifier, error) {
 // it is lower-cased. Names under no public suffix are as good as any other:
 // this is a private authority's core.
 func DNS(name string) (Identifier, error) {
-	lower := strings.ToLower(name)
+	lower := lowerASCII(name) // Unicode's folding would turn foreign letters into ASCII
 	base := strings.TrimPrefix(lower, "*.")
-	if err := checkHostname(base); err != nil {
+	err := checkHostname(base)
+	if err == nil && len(lower) > maxDNSLength {
+		err = fmt.Errorf("it is longer than %d characters", maxDNSLength)
+	}
+	if err != nil {
 		return Identifier{}, Errorf(BadName, "%q is not a host name: %v", clip(name), err)
 	}
 	return Identifier{TypeDNS, lower}, nil
@@ -114,10 +118,32 @@ func checkHostname(name string) error {
 			return err
 		}
 	}
-	if _, err := strconv.ParseUint(labels[len(labels)-1], 10, 64); err == nil {
-		return fmt.Errorf("the last label is a number")
+	if last := labels[len(labels)-1]; numeric(last) {
+		return fmt.Errorf("the last label is a number, as in an address")
 	}
 	return nil
+}
+
+// numeric tells whether some program would read a last label as part of an IPv4
+// address: decimal, octal or hexadecimal.
+func numeric(label string) bool {
+	digits, hex := strings.CutPrefix(label, "0x")
+	for i := range len(digits) {
+		c := digits[i]
+		if (c < '0' || c > '9') && (!hex || c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func checkLabel(label string) error {
@@ -167,7 +193,7 @@ func Email(address string) (Identifier, error) {
 	if at < 1 || at > 64 {
 		return Identifier{}, Errorf(BadName, "%q is not an e-mail address", clip(address))
 	}
-	local, domain := address[:at], strings.ToLower(address[at+1:])
+	local, domain := address[:at], lowerASCII(address[at+1:])
 	const special = "!#$%&'*+-/=?^_`{|}~."
 	for i := range len(local) {
 		c := local[i]
@@ -197,7 +223,7 @@ func URI(text string) (Identifier, error) {
 			return Identifier{}, Errorf(BadName, "%q is not an ASCII URI", clip(text))
 		}
 	}
-	return Identifier{TypeURI, strings.ToLower(scheme) + ":" + rest}, nil
+	return Identifier{TypeURI, lowerASCII(scheme) + ":" + rest}, nil
 }
 
 // deviceName checks "value/OID": the OID is the assigner of a permanent

@@ -52,6 +52,7 @@ type Issuer struct {
 	subject    pkix.Name
 	rawSubject []byte
 	keyID      []byte
+	keyHash    []byte // see [KeyHash]
 	algorithm  x509.SignatureAlgorithm
 	hash       crypto.Hash
 
@@ -85,6 +86,9 @@ func (r IssuerRecord) open(signer crypto.Signer) (*Issuer, error) {
 		if !ok || !key.Equal(signer.Public()) {
 			return nil, fmt.Errorf("the key %s does not belong to the certificate of issuer %s", r.Key, r.Name)
 		}
+	}
+	if i.keyHash, err = KeyHash(cert.PublicKey); err != nil {
+		return nil, err
 	}
 	return i, i.setAlgorithm(cert.PublicKey)
 }

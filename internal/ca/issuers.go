@@ -25,24 +25,31 @@ const DefaultLine = "issuing"
 func (a *Authority) Issuers() *Issuers { return a.issuers.Load() }
 
 // Reload reads the hierarchy from storage. Issuers whose key is not in this
-// key store are known, for chains and status, but sign nothing.
+// key store, or cannot be read, are known, for chains and status, but sign
+// nothing: one damaged key file does not stop the others.
 func (a *Authority) Reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	records, err := a.Hierarchy.Issuers(ctx)
 	if err != nil {
 		return err
 	}
-	now := a.Issuers()
-	if now.same(records) {
-		return nil
+	before := a.Issuers()
+	next := &Issuers{
+		byID: make(map[string]*Issuer, len(records)), chains: make(map[string][]Chain, len(records)),
 	}
-	next := &Issuers{byID: make(map[string]*Issuer, len(records)), chains: make(map[string][]Chain, len(records))}
+	changed := len(records) != len(before.all)
 	for _, r := range records {
-		issuer, err := a.openIssuer(ctx, r, now.byID[r.ID])
+		issuer, err := a.openIssuer(ctx, r, before.byID[r.ID])
 		if err != nil {
 			return err
 		}
+		changed = changed || issuer != before.byID[r.ID]
 		next.all = append(next.all, issuer)
 		next.byID[r.ID] = issuer
+	}
+	if !changed {
+		return nil
 	}
 	slices.SortFunc(next.all, func(x, y *Issuer) int { return x.Created.Compare(y.Created) })
 	for id, issuer := range next.byID {
@@ -55,33 +62,49 @@ func (a *Authority) Reload(ctx context.Context) error {
 	return nil
 }
 
-// same tells whether the picture shows these records already, keys included.
-func (s *Issuers) same(records []IssuerRecord) bool {
-	if len(records) != len(s.all) {
-		return false
-	}
-	for _, r := range records {
-		i, ok := s.byID[r.ID]
-		if !ok || i.State != r.State || len(i.Certs) != len(r.Certs) || (r.Key != "" && i.signer == nil) {
-			return false
-		}
-	}
-	return true
-}
-
+// openIssuer gives the issuer of a record: the very one that is known if
+// nothing about it has changed, as it holds keys that took work to make.
 func (a *Authority) openIssuer(ctx context.Context, r IssuerRecord, known *Issuer) (*Issuer, error) {
 	var signer crypto.Signer
 	if known != nil {
 		signer = known.signer
 	}
+	found := false
 	if signer == nil && r.Key != "" {
 		var err error
-		signer, err = a.Keys.Load(ctx, r.Key)
-		if err != nil && KindOf(err) != NotFound {
-			return nil, err
+		if signer, err = a.Keys.Load(ctx, r.Key); err != nil {
+			signer = nil
+			if KindOf(err) != NotFound && known == nil {
+				a.Logger.ErrorContext(ctx, "the key of an authority cannot be read; it signs nothing here", "authority", r.Name, "id", r.ID, "key", r.Key, "error", err)
+			}
 		}
+		found = signer != nil
+	}
+	if known != nil && !found && known.State == r.State && len(known.Certs) == len(r.Certs) {
+		return known, nil
 	}
 	return r.open(signer)
+}
+
+// withoutKey gives the ids of the issuers that this process cannot sign for.
+func (s *Issuers) withoutKey() []string {
+	var ids []string
+	for _, i := range s.all {
+		if i.signer == nil {
+			ids = append(ids, i.ID)
+		}
+	}
+	return ids
+}
+
+// byKeyHash finds the issuer with a key; nil when there is none.
+func (s *Issuers) byKeyHash(hash []byte) *Issuer {
+	for _, i := range s.all {
+		if bytes.Equal(i.keyHash, hash) {
+			return i
+		}
+	}
+	return nil
 }
 
 // List gives every issuer, oldest first.

@@ -13,13 +13,14 @@ type Intent struct {
 	By        Principal
 	Profile   string
 	Issuer    string // [Issuer.ID]
+	Shard     int    // the CRL that will answer for it; see [Issuer.ShardOf]
 	KeyHash   []byte // SHA-256 of the SubjectPublicKeyInfo
 	Names     []Identifier
 	Subject   string // the distinguished name as text
 	NotBefore time.Time
 	NotAfter  time.Time
 	TBS       []byte // the TBSCertificate, DER (RFC 5280 §4.1)
-	Seal      []byte // proves that this authority wrote TBS; see [Config.SealKey]
+	Seal      []byte // proves that this authority wrote TBS; see [Seals]
 	At        time.Time
 	Lease     time.Time // until then the process that wrote it finishes it; later, anyone
 	Once      *Once
@@ -70,7 +71,7 @@ type Ledger interface {
 	Intend(ctx context.Context, in Intent) (Record, error)
 	// Settle stores the signed certificate if none is stored yet and gives the
 	// record as it is then: the first settlement wins, and only what Settle
-	// returns may be handed out.
+	// returns may be handed out. A record that was revoked first stays unsettled.
 	Settle(ctx context.Context, s Settlement) (Record, error)
 	// ByRequest gives the record of a request, kind [NotFound] when there is none.
 	ByRequest(ctx context.Context, id string) (Record, error)
@@ -80,9 +81,19 @@ type Ledger interface {
 
 // Recovery finds what a crash left behind.
 type Recovery interface {
-	// Claim takes over up to limit unsettled intents whose lease ended before
-	// now, extending the lease of each to until, and gives their records.
-	Claim(ctx context.Context, now, until time.Time, limit int) ([]Record, error)
+	// Claim takes over up to c.Limit unsettled, unrevoked intents whose lease
+	// ended before c.Now and whose certificate has not, longest ended first; it
+	// extends the lease of each to c.Until and gives their records.
+	Claim(ctx context.Context, c Claim) ([]Record, error)
+	// Authorities gives the unrevoked, settled records of authorities' certificates.
+	Authorities(ctx context.Context) ([]Record, error)
+}
+
+// Claim says which intents to take over.
+type Claim struct {
+	Now, Until time.Time
+	Limit      int
+	Except     []string // issuers whose key is not here: others finish theirs
 }
 
 // Listing searches the ledger for people; the road never needs it.

@@ -108,14 +108,10 @@ func (s *Issuers) Asked(id CertID) *Issuer { return s.asked[id.issuer()] }
 func (a *Authority) Status(ctx context.Context, issuer *Issuer, serial Serial) (CertStatus, error) {
 	r, err := a.Ledger.BySerial(ctx, serial)
 	switch {
-	case KindOf(err) == NotFound:
-		// RFC 6960 §2.2 would also allow "revoked" here. "unknown" is what is
-		// true, and a client that can turn to a CRL does so.
-		return CertStatus{Word: StatusUnknown}, nil
+	case KindOf(err) == NotFound, err == nil && r.Issuer != issuer.ID:
+		return a.importedStatus(ctx, issuer, serial)
 	case err != nil:
 		return CertStatus{}, err
-	case r.Issuer != issuer.ID:
-		return CertStatus{Word: StatusUnknown}, nil
 	case !r.RevokedAt.IsZero():
 		// Before Settled: an intent that nobody could finish is revoked, as its
 		// signature may exist.
@@ -126,6 +122,21 @@ func (a *Authority) Status(ctx context.Context, issuer *Issuer, serial Serial) (
 		return CertStatus{Word: StatusUnknown}, nil
 	}
 	return CertStatus{Word: StatusGood}, nil
+}
+
+// importedStatus tells how a certificate stands that the issuer did not issue
+// here: revoked, if it was before its authority was imported.
+func (a *Authority) importedStatus(ctx context.Context, issuer *Issuer, serial Serial) (CertStatus, error) {
+	e, err := a.Revocations.ImportedRevocation(ctx, issuer.ID, serial)
+	switch {
+	case KindOf(err) == NotFound:
+		// RFC 6960 §2.2 would also allow "revoked" here. "unknown" is what is
+		// true, and a client that can turn to a CRL does so.
+		return CertStatus{Word: StatusUnknown}, nil
+	case err != nil:
+		return CertStatus{}, err
+	}
+	return CertStatus{Word: StatusRevoked, At: e.At.UTC().Truncate(time.Second), Reason: e.Reason}, nil
 }
 
 // OCSP answers an OCSP request from the ledger as it is now, signed by a

@@ -7,9 +7,13 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 func TestIdentifiers(t *testing.T) {
@@ -30,6 +34,12 @@ func TestIdentifiers(t *testing.T) {
 		{"dns", "a.*.example", ""},
 		{"dns", "*", ""},
 		{"dns", "10.0.0.1", ""},
+		{"dns", "\u212a8s.corp", ""}, // the Kelvin sign folds to k
+		{"dns", "c\u0130sco.example", ""},
+		{"dns", "127.0.0.0x1", ""},
+		{"dns", "a." + strings.Repeat("1", 30), ""},
+		{"dns", "a.0xyz", "a.0xyz"},
+		{"dns", "*." + strings.Repeat("a.", 125) + "bb", ""},
 		{"dns", "1.2.3", ""},
 		{"dns", strings.Repeat("a", 64) + ".example", ""},
 		{"dns", strings.Repeat("a.", 127) + "a", ""},
@@ -107,6 +117,64 @@ func TestParseCSR(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, csr, err)
 		}
 	}
+}
+
+// A signature by a key of 32000 bits takes seconds to check: it must not be.
+func TestMonstrousKey(t *testing.T) {
+	der := request(t, &x509.CertificateRequest{})
+	info, err := asn1.Marshal(struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}{
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}, Parameters: asn1.NullRawValue},
+		bitString(t, rsaKey{new(big.Int).SetBit(big.NewInt(1), 32000, 1), 65537}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tbs := bytes.Replace(in.RawTBSCertificateRequest, in.RawSubjectPublicKeyInfo, info, 1)
+	forged, err := asn1.Marshal(struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{
+		reframe(t, tbs), pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+		asn1.BitString{Bytes: make([]byte, 4001), BitLength: 8 * 4001},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseCSR(forged); KindOf(err) != BadKey {
+		t.Fatalf("got %v; want kind %s, before any signature is checked", err, BadKey)
+	}
+}
+
+type rsaKey struct {
+	N *big.Int
+	E int
+}
+
+func bitString(t *testing.T, key rsaKey) asn1.BitString {
+	t.Helper()
+	der, err := asn1.Marshal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asn1.BitString{Bytes: der, BitLength: 8 * len(der)}
+}
+
+// reframe gives a SEQUENCE whose contents were changed its right length.
+func reframe(t *testing.T, der []byte) asn1.RawValue {
+	t.Helper()
+	contents := cryptobyte.String(der[2:])
+	if der[1] == 0x81 {
+		contents = der[3:]
+	}
+	return asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSequence, IsCompound: true, Bytes: contents}
 }
 
 func TestShippedProfiles(t *testing.T) {

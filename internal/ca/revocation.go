@@ -58,9 +58,7 @@ type Revocation struct {
 	By     Principal
 	At     time.Time
 	Once   *Once
-	// The core fills these in.
-	Shard int
-	Event Event
+	Event  Event // the core fills it in
 }
 
 // RevokedEntry is a line of a CRL.
@@ -96,6 +94,9 @@ type Revocations interface {
 	// Revoked calls each for every revoked certificate of the CRL's issuer and
 	// shard that ends after the given time.
 	Revoked(ctx context.Context, of CRLRecord, after time.Time, each func(RevokedEntry) error) error
+	// ImportedRevocation gives what an imported authority revoked before it came
+	// here, kind [NotFound] when it is not among that. Revoked gives these too.
+	ImportedRevocation(ctx context.Context, issuer string, serial Serial) (RevokedEntry, error)
 	// CRL gives the newest CRL of the shard; Number is 0 before the first.
 	CRL(ctx context.Context, issuer string, shard int) (CRLRecord, error)
 	// SaveCRL stores a CRL if its number is exactly one more than the stored
@@ -120,8 +121,8 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Record, error) {
 	if !record.NotAfter.After(r.At) {
 		return Record{}, Errorf(Denied, "the certificate ended at %s; there is nothing left to revoke", record.NotAfter.UTC().Format(time.RFC3339))
 	}
-	if issuer, ok := a.Issuers().byID[record.Issuer]; ok {
-		r.Shard = issuer.ShardOf(r.Serial)
+	if i := a.Issuers().byKeyHash(record.KeyHash); i != nil && i.State == Active && record.Profile == authorityProfile {
+		return Record{}, Errorf(Denied, "this is the certificate of the active authority %s, which would go on signing; roll it over first: chancery ca rollover %s", i.Name, i.Name)
 	}
 	r.Event = r.By.Event(r.At, "certificate.revoked", string(r.Serial))
 	r.Event.Detail = map[string]string{"reason": r.Reason.String()}

@@ -170,6 +170,8 @@ func TestRefusals(t *testing.T) {
 		"no names":           {good, func(r *ca.Request) { r.Names = nil }, ca.Invalid},
 		"name twice":         {good, func(r *ca.Request) { r.Names = append(r.Names, r.Names[0]) }, ca.Invalid},
 		"subject not taken":  {good, func(r *ca.Request) { r.Subject.Organization = "Bank" }, ca.Denied},
+		"begins too late":    {good, func(r *ca.Request) { r.NotBefore = c.now.Add(40 * 24 * time.Hour) }, ca.Invalid},
+		"postdated too long": {good, func(r *ca.Request) { r.NotBefore, r.NotAfter = c.now.Add(20*24*time.Hour), c.now.Add(410*24*time.Hour) }, ca.Invalid},
 		"too long":           {good, func(r *ca.Request) { r.NotAfter = c.now.Add(400 * 24 * time.Hour) }, ca.Invalid},
 		"ends before begins": {good, func(r *ca.Request) { r.NotAfter = c.now.Add(-time.Hour) }, ca.Invalid},
 		"small RSA":          {weak, func(*ca.Request) {}, ca.BadKey},
@@ -219,7 +221,7 @@ func TestSettlementLost(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			c.Ledger = c.store
-			c.now = c.now.Add(2 * ca.Unfinished())
+			c.now = c.now.Add(2 * time.Minute)
 			if n, err := c.Recover(ctx); err != nil || (n == 1) == stored {
 				t.Fatalf("Recover gave %d, %v", n, err)
 			}
@@ -241,7 +243,7 @@ func TestForgedIntentIsNotSigned(t *testing.T) {
 	c := found(t, storetest.Plan)
 	forged := storetest.Intent("acme:forged")
 	forged.Issuer = c.Issuers().List()[1].ID
-	forged.Lease = c.now.Add(-time.Hour)
+	forged.Lease, forged.NotAfter = c.now.Add(-time.Hour), c.now.Add(time.Hour)
 	if _, err := c.store.Intend(ctx, forged); err != nil {
 		t.Fatal(err)
 	}

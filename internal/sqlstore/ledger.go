@@ -3,8 +3,9 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
-	"time"
 
 	"chancery/internal/ca"
 	"chancery/internal/sqldb"
@@ -59,9 +60,10 @@ func splitNames(text string) ([]ca.Identifier, error) {
 func (s *Store) Intend(ctx context.Context, in ca.Intent) (ca.Record, error) {
 	batch := append(spend(in.Once), sqldb.Statement{
 		SQL: `INSERT INTO certificates (` + recordColumns + `, shard)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, NULL, 0, 0, 0)`,
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, NULL, 0, 0, $16
+			WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE key_hash = $7)`,
 		Args: []any{in.Serial.Bytes(), in.Request, in.By.Room, in.By.ID, in.Profile, in.Issuer, in.KeyHash, joinNames(in.Names), in.Subject,
-			millis(in.NotBefore), millis(in.NotAfter), millis(in.At), millis(in.Lease), in.TBS, in.Seal},
+			millis(in.NotBefore), millis(in.NotAfter), millis(in.At), millis(in.Lease), in.TBS, in.Seal, in.Shard},
 		Want: 1, Label: errExists,
 	})
 	for _, n := range in.Names {
@@ -72,7 +74,12 @@ func (s *Store) Intend(ctx context.Context, in ca.Intent) (ca.Record, error) {
 	}
 	err := s.db.Batch(ctx, append(batch, record(in.Event))...)
 	if errors.Is(err, errExists) {
-		return s.ByRequest(ctx, in.Request)
+		// Nothing was written: the request has a record, or else the key is blocked.
+		r, err := s.ByRequest(ctx, in.Request)
+		if ca.KindOf(err) == ca.NotFound {
+			return r, ca.Errorf(ca.BadKey, "a certificate with this key was revoked because the key was compromised; make a new key")
+		}
+		return r, err
 	}
 	if err != nil {
 		return ca.Record{}, refuse(err)
@@ -89,7 +96,7 @@ func (s *Store) Settle(ctx context.Context, in ca.Settlement) (ca.Record, error)
 	var r ca.Record
 	err := s.db.Batch(ctx, sqldb.Statement{
 		SQL: `UPDATE certificates SET der = $1, settled = $2, tbs = NULL, seal = NULL
-			WHERE serial = $3 AND settled = 0 RETURNING ` + recordColumns,
+			WHERE serial = $3 AND settled = 0 AND revoked = 0 RETURNING ` + recordColumns,
 		Args: []any{in.DER, millis(in.At), in.Serial.Bytes()}, Want: 1, Label: errStale,
 		Scan: func(row sqldb.Row) error { return scanRecord(row, &r) },
 	}, record(in.Event))
@@ -126,28 +133,46 @@ func (s *Store) oneRecord(ctx context.Context, where string, arg any, absent str
 }
 
 // Claim implements [ca.Recovery].
-func (s *Store) Claim(ctx context.Context, now, until time.Time, limit int) ([]ca.Record, error) {
-	var claimed []ca.Record
+func (s *Store) Claim(ctx context.Context, in ca.Claim) ([]ca.Record, error) {
+	var c conditions
+	c.add(`settled = 0 AND revoked = 0 AND lease < %s AND not_after > %s`, millis(in.Now), millis(in.Now))
+	for _, issuer := range in.Except {
+		c.add(`issuer <> %s`, issuer)
+	}
 	// Looking first keeps the usual case, nothing to do, free of a commit.
 	var waiting int64
-	err := s.db.One(ctx, `SELECT COUNT(*) FROM certificates WHERE settled = 0 AND lease < $1`, []any{millis(now)}, &waiting)
+	err := s.db.One(ctx, `SELECT COUNT(*) FROM certificates`+c.where(), c.args, &waiting)
 	if err != nil || waiting == 0 {
 		return nil, refuse(err)
 	}
+	limit, until := c.next(in.Limit), c.next(millis(in.Until))
+	claimed := map[ca.Serial]ca.Record{} // the engine may repeat the batch, and Scan with it
 	err = s.db.Batch(ctx, sqldb.Statement{
-		SQL: `UPDATE certificates SET lease = $1 WHERE settled = 0 AND lease < $2 AND serial IN
-			(SELECT serial FROM certificates WHERE settled = 0 AND lease < $2 AND revoked = 0 AND tbs IS NOT NULL LIMIT $3)
-			RETURNING ` + recordColumns,
-		Args: []any{millis(until), millis(now), limit}, Want: sqldb.AnyRows,
+		SQL: `UPDATE certificates SET lease = ` + until + c.where() + ` AND serial IN
+			(SELECT serial FROM certificates` + c.where() + ` ORDER BY lease LIMIT ` + limit + `) RETURNING ` + recordColumns,
+		Args: c.args, Want: sqldb.AnyRows,
 		Scan: func(row sqldb.Row) error {
 			var r ca.Record
 			err := scanRecord(row, &r)
-			claimed = append(claimed, r)
+			claimed[r.Serial] = r
 			return err
 		},
 	})
 	if err != nil {
 		return nil, refuse(err)
 	}
-	return claimed, nil
+	return slices.Collect(maps.Values(claimed)), nil
+}
+
+// Authorities implements [ca.Recovery].
+func (s *Store) Authorities(ctx context.Context) ([]ca.Record, error) {
+	var all []ca.Record
+	err := s.db.Query(ctx, `SELECT `+recordColumns+` FROM certificates WHERE profile = 'authority' AND settled > 0 AND revoked = 0`, nil,
+		func(row sqldb.Row) error {
+			var r ca.Record
+			err := scanRecord(row, &r)
+			all = append(all, r)
+			return err
+		})
+	return all, refuse(err)
 }

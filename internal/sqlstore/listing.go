@@ -27,6 +27,12 @@ func (c *conditions) add(part string, args ...any) {
 	c.parts = append(c.parts, fmt.Sprintf(part, marks...))
 }
 
+// next gives the placeholder of one more argument.
+func (c *conditions) next(arg any) string {
+	c.args = append(c.args, arg)
+	return "$" + strconv.Itoa(len(c.args))
+}
+
 func (c *conditions) where() string {
 	if len(c.parts) == 0 {
 		return ""

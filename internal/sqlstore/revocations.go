@@ -14,9 +14,9 @@ func (s *Store) Revoke(ctx context.Context, in ca.Revocation) (ca.Record, error)
 	var r ca.Record
 	serial := in.Serial.Bytes()
 	batch := append(spend(in.Once), sqldb.Statement{
-		SQL: `UPDATE certificates SET revoked = CASE WHEN revoked = 0 THEN $1 ELSE revoked END, reason = $2, shard = $3
-			WHERE serial = $4 AND (revoked = 0 OR ($2 = 1 AND reason <> 1)) RETURNING ` + recordColumns,
-		Args: []any{millis(in.At), int64(in.Reason), in.Shard, serial}, Want: 1, Label: errStale,
+		SQL: `UPDATE certificates SET revoked = CASE WHEN revoked = 0 THEN $1 ELSE revoked END, reason = $2
+			WHERE serial = $3 AND (revoked = 0 OR ($2 = 1 AND reason <> 1)) RETURNING ` + recordColumns,
+		Args: []any{millis(in.At), int64(in.Reason), serial}, Want: 1, Label: errStale,
 		Scan: func(row sqldb.Row) error { return scanRecord(row, &r) },
 	}, sqldb.Statement{
 		SQL: `INSERT INTO crls (issuer, shard, number, this_update, next_update, der, noted, built)
@@ -53,16 +53,45 @@ func (s *Store) KeyBlocked(ctx context.Context, keyHash []byte) (bool, error) {
 // Revoked implements [ca.Revocations].
 func (s *Store) Revoked(ctx context.Context, of ca.CRLRecord, after time.Time, each func(ca.RevokedEntry) error) error {
 	err := s.db.Query(ctx, `SELECT serial, revoked, reason FROM certificates
-		WHERE issuer = $1 AND shard = $2 AND revoked > 0 AND not_after > $3 ORDER BY serial`,
+		WHERE issuer = $1 AND shard = $2 AND revoked > 0 AND not_after > $3
+		UNION ALL SELECT serial, at, reason FROM imported_revocations i
+		WHERE issuer = $1 AND shard = $2 AND until > $3 AND NOT EXISTS
+			(SELECT 1 FROM certificates c WHERE c.serial = i.serial AND c.issuer = i.issuer AND c.revoked > 0)
+		ORDER BY serial`,
 		[]any{of.Issuer, of.Shard, millis(after)}, func(row sqldb.Row) error {
-			var serial []byte
-			var at, reason int64
-			if err := row.Scan(&serial, &at, &reason); err != nil {
+			e, err := scanEntry(row)
+			if err != nil {
 				return err
 			}
-			return each(ca.RevokedEntry{Serial: ca.SerialOfBytes(serial), At: instant(at), Reason: ca.Reason(reason)})
+			return each(e)
 		})
 	return refuse(err)
+}
+
+// ImportedRevocation implements [ca.Revocations].
+func (s *Store) ImportedRevocation(ctx context.Context, issuer string, serial ca.Serial) (ca.RevokedEntry, error) {
+	var e ca.RevokedEntry
+	found := false
+	err := s.db.Query(ctx, `SELECT serial, at, reason FROM imported_revocations WHERE issuer = $1 AND serial = $2`,
+		[]any{issuer, serial.Bytes()}, func(row sqldb.Row) (err error) {
+			found = true
+			e, err = scanEntry(row)
+			return err
+		})
+	if err != nil {
+		return e, refuse(err)
+	}
+	if !found {
+		return e, &ca.Error{Kind: ca.NotFound, Detail: "no certificate with this serial number was revoked before its authority was imported"}
+	}
+	return e, nil
+}
+
+func scanEntry(row sqldb.Row) (ca.RevokedEntry, error) {
+	var serial []byte
+	var at, reason int64
+	err := row.Scan(&serial, &at, &reason)
+	return ca.RevokedEntry{Serial: ca.SerialOfBytes(serial), At: instant(at), Reason: ca.Reason(reason)}, err
 }
 
 // CRL implements [ca.Revocations].

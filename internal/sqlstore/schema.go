@@ -14,7 +14,8 @@ var coreSchema = []string{
 		tbs BYTEA, seal BYTEA, der BYTEA,
 		revoked BIGINT NOT NULL, reason BIGINT NOT NULL, shard BIGINT NOT NULL)`,
 	`CREATE INDEX certificates_by_age ON certificates (intended, serial)`,
-	`CREATE INDEX certificates_unsettled ON certificates (lease) WHERE settled = 0`,
+	`CREATE INDEX certificates_unsettled ON certificates (lease) WHERE settled = 0 AND revoked = 0`,
+	`CREATE INDEX certificates_of_authorities ON certificates (intended) WHERE profile = 'authority'`,
 	`CREATE INDEX certificates_revoked ON certificates (issuer, shard, not_after) WHERE revoked > 0`,
 	`CREATE TABLE certificate_names (
 		name TEXT NOT NULL, serial BYTEA NOT NULL, PRIMARY KEY (name, serial))`,
@@ -36,4 +37,15 @@ var coreSchema = []string{
 		id TEXT NOT NULL PRIMARY KEY, at BIGINT NOT NULL, kind TEXT NOT NULL,
 		room TEXT NOT NULL, actor TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL)`,
 	`CREATE INDEX events_by_subject ON events (subject, at)`,
+}
+
+// importedSchema holds what imported authorities revoked elsewhere. Serial
+// numbers are an authority's own: two of them may have revoked their number 1.
+var importedSchema = []string{
+	`CREATE TABLE imported_revocations (
+		issuer TEXT NOT NULL, serial BYTEA NOT NULL, at BIGINT NOT NULL, reason BIGINT NOT NULL,
+		shard BIGINT NOT NULL, until BIGINT NOT NULL, PRIMARY KEY (issuer, serial))`,
+	`INSERT INTO imported_revocations (issuer, serial, at, reason, shard, until)
+		SELECT issuer, serial, revoked, reason, shard, not_after FROM certificates WHERE room = 'core' AND actor = 'import'`,
+	`DELETE FROM certificates WHERE room = 'core' AND actor = 'import'`,
 }

@@ -120,17 +120,17 @@ func claim(ctx context.Context, t *testing.T, s CoreStore) {
 		t.Fatal(err)
 	}
 	now := base.Add(-30 * time.Minute)
-	got, err := s.Claim(ctx, now, now.Add(time.Minute), 10)
+	got, err := s.Claim(ctx, ca.Claim{Now: now, Until: now.Add(time.Minute), Limit: 10})
 	if err != nil || len(got) != 1 || got[0].Serial != in.Serial {
 		t.Fatalf("Claim gave %v, %v; want the lapsed intent", got, err)
 	}
-	if got, err = s.Claim(ctx, now, now.Add(time.Minute), 10); err != nil || len(got) != 0 {
+	if got, err = s.Claim(ctx, ca.Claim{Now: now, Until: now.Add(time.Minute), Limit: 10}); err != nil || len(got) != 0 {
 		t.Fatalf("a claimed intent was claimed again: %v, %v", got, err)
 	}
 	if _, err := s.Settle(ctx, settlement(in.Serial, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = s.Claim(ctx, now.Add(10*time.Minute), now.Add(time.Hour), 10); err != nil || len(got) != 0 {
+	if got, err = s.Claim(ctx, ca.Claim{Now: now.Add(10 * time.Minute), Until: now.Add(time.Hour), Limit: 10}); err != nil || len(got) != 0 {
 		t.Fatalf("a settled intent was claimed: %v, %v", got, err)
 	}
 }

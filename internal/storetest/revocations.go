@@ -18,6 +18,7 @@ type RevocationStore interface {
 func Revocations(t *testing.T, s RevocationStore) {
 	ctx := context.Background()
 	in := Intent("revoke")
+	in.Shard = 3
 	if _, err := s.Intend(ctx, in); err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func Revocations(t *testing.T, s RevocationStore) {
 	}
 	by := ca.Principal{Room: "test", ID: "revoker"}
 	revoke := func(reason ca.Reason, at time.Time) (ca.Record, error) {
-		return s.Revoke(ctx, ca.Revocation{Serial: in.Serial, Reason: reason, By: by, At: at, Shard: 3, Event: by.Event(at, "certificate.revoked", string(in.Serial))})
+		return s.Revoke(ctx, ca.Revocation{Serial: in.Serial, Reason: reason, By: by, At: at, Event: by.Event(at, "certificate.revoked", string(in.Serial))})
 	}
 	at := base.Add(time.Hour)
 	if r, err := revoke(ca.Superseded, at); err != nil || !r.RevokedAt.Equal(at) || r.Reason != ca.Superseded {
