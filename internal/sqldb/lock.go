@@ -41,4 +41,8 @@ func lockFile(path string) (*fileLock, error) {
 
 // release lets go. The file stays: removing it would let two processes lock two
 // files of the same name.
-func (l *fileLock) release() error { return l.file.Close() }
+// release unlocks before it closes: a child that is being forked by another
+// goroutine holds the same descriptor for a moment, and would hold the lock on.
+func (l *fileLock) release() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}
