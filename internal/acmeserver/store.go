@@ -114,7 +114,8 @@ type Orders interface {
 	UpdateAuthorization(ctx context.Context, a Authorization, w Write) error
 	// OrderPage gives up to limit orders of the account that expire after now or
 	// have a certificate, newest first, starting after the cursor; next is "" at
-	// the end. A cursor that was not given out is kind Invalid.
+	// the end. It gives fewer, even none, instead of looking through very many
+	// others. A cursor that was not given out is kind Invalid.
 	OrderPage(ctx context.Context, q OrderQuery) (orders []Order, next string, err error)
 }
 

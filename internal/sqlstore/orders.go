@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,46 +118,6 @@ func (s *Store) orders(ctx context.Context, query string, args ...any) ([]acmese
 func (s *Store) Replacing(ctx context.Context, certID string) ([]acmeserver.Order, error) {
 	orders, err := s.orders(ctx, `SELECT `+orderColumns+` FROM orders WHERE replaces = $1 ORDER BY created DESC LIMIT 20`, certID)
 	return orders, refuse(err)
-}
-
-// OrderPage implements [acmeserver.Orders].
-func (s *Store) OrderPage(ctx context.Context, q acmeserver.OrderQuery) ([]acmeserver.Order, string, error) {
-	created, id, err := orderCursor(q.Cursor)
-	if err != nil {
-		return nil, "", err
-	}
-	limit := min(max(q.Limit, 1), 1000)
-	var orders []acmeserver.Order
-	err = s.db.Query(ctx, `SELECT `+orderColumns+`, issued FROM (
-			SELECT `+orderColumns+`, CASE WHEN EXISTS (SELECT 1 FROM certificates c WHERE c.request = orders.request) THEN 1 ELSE 0 END AS issued
-			FROM orders WHERE account = $1 AND (created, id) < ($2, $3)) AS mine
-		WHERE issued = 1 OR expires > $4 ORDER BY created DESC, id DESC LIMIT $5`,
-		[]any{q.Account, created, id, millis(q.Now), limit + 1}, func(row sqldb.Row) error {
-			var o acmeserver.Order
-			var issued int64
-			err := scanOrder(row, &o, &issued)
-			o.Issued = issued == 1
-			orders = append(orders, o)
-			return err
-		})
-	if err != nil || len(orders) <= limit {
-		return orders, "", refuse(err)
-	}
-	last := orders[limit-1]
-	return orders[:limit], fmt.Sprintf("%d.%s", millis(last.CreatedAt), last.ID), nil
-}
-
-// orderCursor reads what OrderPage gave out; none means before the first.
-func orderCursor(cursor string) (created int64, id []byte, err error) {
-	if cursor == "" {
-		return math.MaxInt64, []byte{}, nil
-	}
-	at, text, ok := strings.Cut(cursor, ".")
-	created, err = strconv.ParseInt(at, 10, 64)
-	if err != nil || !ok || len(text) > 64 {
-		return 0, nil, ca.Errorf(ca.Invalid, "the cursor is not one that was given out here; start at the first page")
-	}
-	return created, []byte(text), nil
 }
 
 const authorizationColumns = `id, account, name, status, token, offered, created, expires, method, processing, attempts, validated, problem, detail, version`

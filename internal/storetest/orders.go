@@ -29,6 +29,7 @@ func Orders(t *testing.T, s OrderStore) {
 	t.Run("one outcome", func(t *testing.T) { oneOutcome(ctx, t, s) })
 	t.Run("valid authorizations", func(t *testing.T) { validAuthorizations(ctx, t, s) })
 	t.Run("pages", func(t *testing.T) { orderPages(ctx, t, s) })
+	t.Run("pages are bounded", func(t *testing.T) { orderPagesAreBounded(ctx, t, s) })
 	t.Run("claim validations", func(t *testing.T) { claimValidations(ctx, t, s) })
 	t.Run("replacing", func(t *testing.T) { replacing(ctx, t, s) })
 	t.Run("sweep", func(t *testing.T) { sweepEnded(ctx, t, s) })
@@ -209,6 +210,36 @@ func orderPages(ctx context.Context, t *testing.T, s OrderStore) {
 	q.Cursor = "nonsense"
 	if _, _, err := s.OrderPage(ctx, q); ca.KindOf(err) != ca.Invalid {
 		t.Errorf("a made-up cursor gave %v", err)
+	}
+}
+
+// orderPagesAreBounded: one page does not look through any number of orders that
+// are not to be shown, and the pages together still have all that are.
+func orderPagesAreBounded(ctx context.Context, t *testing.T, s OrderStore) {
+	want, fresh := order(t, "hoarder", "shown.example")
+	create(ctx, t, s, want, fresh)
+	for n := range 50 {
+		o, fresh := order(t, "hoarder", "hidden.example")
+		o.CreatedAt, o.Expires = base.Add(time.Duration(n+1)*time.Second), base.Add(-time.Second)
+		create(ctx, t, s, o, fresh)
+	}
+	q := acmeserver.OrderQuery{Account: "hoarder", Limit: 1, Now: base}
+	page, next, err := s.OrderPage(ctx, q)
+	if err != nil || len(page) != 0 || next == "" {
+		t.Fatalf("got %v, %q, %v; want an empty page and where to go on", page, next, err)
+	}
+	var got []string
+	for rounds := 0; next != ""; rounds++ {
+		q.Cursor = next
+		if page, next, err = s.OrderPage(ctx, q); err != nil || rounds > 50 {
+			t.Fatal(err)
+		}
+		for _, o := range page {
+			got = append(got, o.ID)
+		}
+	}
+	if !slices.Equal(got, []string{want.ID}) {
+		t.Errorf("the pages have %v; want %s", got, want.ID)
 	}
 }
 
