@@ -72,11 +72,14 @@ type Listen struct {
 // URL has the names under which the listeners are reached from outside.
 type URL struct {
 	// Of the HTTPS server, as "https://ca.corp.example". Default on loopback:
-	// https://localhost:PORT. Required as soon as any listener is off loopback.
+	// https://localhost:PORT. Required as soon as any listener or url.status is
+	// off loopback. A name off loopback says that others reach this server, by
+	// a proxy if every listener is on loopback.
 	Base string `toml:"base"`
 	// Of the status pages that certificates point to; must be http://, as who
 	// checks a certificate cannot yet trust one. Default on loopback:
-	// http://localhost:PORT. Required as soon as any listener is off loopback.
+	// http://localhost:PORT. Required as soon as any listener or url.base is off
+	// loopback.
 	Status string `toml:"status"`
 }
 
@@ -151,8 +154,9 @@ type Validation struct {
 	// DNS servers, as ["10.0.0.53"] or ["10.0.0.53:5353"]. [] = the system's.
 	Resolvers []string `toml:"resolvers" live:"yes"`
 	// Networks that validators may reach although they are refused by default,
-	// as ["127.0.0.0/8"]. Loopback and link-local are refused unless every
-	// listener is on loopback; private networks are always allowed.
+	// as ["127.0.0.0/8"]. Loopback is refused unless every listener and both
+	// URLs are on loopback, link-local always; private networks are always
+	// allowed.
 	Allow []netip.Prefix `toml:"allow" live:"yes"`
 	// Networks that validators must not reach; wins over allow.
 	Deny []netip.Prefix `toml:"deny" live:"yes"`

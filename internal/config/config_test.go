@@ -51,6 +51,18 @@ func TestGood(t *testing.T) {
 			c.Bound(7, 9)
 			return unset && c.URL.Base == "https://localhost:7" && c.URL.Status == "http://localhost:9"
 		}},
+		"behind a proxy": {"[url]\nbase = 'https://ca.corp.internal'\nstatus = 'http://localhost:8443'", func(c *Config) bool {
+			return !c.Loopback() && c.ListensOnLoopback()
+		}},
+		"status behind a proxy": {"[url]\nbase = 'https://localhost:8443'\nstatus = 'http://10.1.2.3'", func(c *Config) bool {
+			return !c.Loopback()
+		}},
+		"loopback by other names": {"[url]\nbase = 'https://ca.localhost:8443'\nstatus = 'http://[::1]:8443'", func(c *Config) bool {
+			return c.Loopback()
+		}},
+		"one URL on loopback": {"url.base = 'https://127.8.9.10'", func(c *Config) bool {
+			return c.Loopback() && c.URL.Status == "http://localhost:8443"
+		}},
 		"durations": {"[acme]\norder_life = '1d12h'\nauthorization_life = '90d'", func(c *Config) bool {
 			return c.ACME.OrderLife.Std() == 36*time.Hour && c.ACME.AuthorizationLife.Std() == 90*24*time.Hour
 		}},
@@ -125,6 +137,9 @@ func TestBad(t *testing.T) {
 		{"listen.status = '127.0.0.1:8443'", "listen.status", "is already listen.public"},
 		{"listen.public = ':8443'", "url.base", "as listen.public is not on loopback"},
 		{"listen.metrics = '0.0.0.0:1'", "url.status", "as listen.metrics is not on loopback"},
+		{"url.base = 'https://ca.corp.internal'", "url.status", "as url.base is not on loopback"},
+		{"url.status = 'http://10.1.2.3'", "url.base", "as url.status is not on loopback"},
+		{"url.status = 'http://localhost.corp.internal'", "url.base", "as url.status is not on loopback"},
 		{"url.base = 'http://x'", "url.base", "must begin with https://"},
 		{"url.status = 'https://x'", "url.status", "must begin with http://"},
 		{"url.base = 'https://x/acme'", "url.base", "and nothing more"},

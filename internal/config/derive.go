@@ -21,7 +21,7 @@ func (c *Config) derive() {
 	c.Bound(public, status)
 }
 
-// Bound fills in the default URLs of a server on loopback for the ports that its
+// Bound fills in the default URLs of a laboratory (see [Config.Loopback]) for the ports that its
 // listeners really have. Load has done so unless a port is 0, which lets the
 // system choose; then the daemon calls it once it listens. status is the public
 // port if there is no status listener. A URL that was set stays.
@@ -56,7 +56,7 @@ func (c *Config) oddities() (list []Warning) {
 	if c.Listen.Metrics != "" && !onLoopback(c.Listen.Metrics) {
 		warn("listen.metrics", "is not on loopback: everybody who reaches it reads metrics and profiles")
 	}
-	if !c.Loopback() && strings.Contains(c.URL.Base+"/", "://localhost") {
+	if !c.ListensOnLoopback() && strings.Contains(c.URL.Base+"/", "://localhost") {
 		warn("url.base", "says localhost although a listener is off loopback: other machines will not find this server")
 	}
 	if !c.Loopback() && (c.ACME.HTTP01Port != 80 || c.ACME.TLSALPN01Port != 443) {

@@ -97,8 +97,8 @@ func (v *checker) urls() {
 	} {
 		if one.value != "" {
 			v.originURL(one.key, one.value, one.scheme)
-		} else if outside := v.c.outside(); outside != "" {
-			v.report(one.key, "must be set, as %s is not on loopback: the name by which clients reach this server, as %q; certificates and clients carry it for life", outside, one.example)
+		} else if public := v.c.public(); public != "" {
+			v.report(one.key, "must be set, as %s is not on loopback: the name by which clients reach this server, as %q; certificates and clients carry it for life", public, one.example)
 		}
 	}
 }

@@ -123,9 +123,29 @@ func (c *Config) listeners() []listener {
 	}
 }
 
-// Loopback reports whether every listener is on loopback: the laboratory, where
-// validators may go anywhere and names need not last.
-func (c *Config) Loopback() bool { return c.outside() == "" }
+// ListensOnLoopback reports whether every listener is on loopback. Others may
+// still reach the server, by a proxy.
+func (c *Config) ListensOnLoopback() bool { return c.outside() == "" }
+
+// Loopback reports whether this is the laboratory, where validators may reach
+// loopback and names need not last: every listener is on loopback, and so are
+// the names of both URLs, as far as they are set. A server that is named for
+// others is behind a proxy, and not at home.
+func (c *Config) Loopback() bool { return c.public() == "" }
+
+// public names the key that makes others reach this server, "" if there is none.
+func (c *Config) public() string {
+	if outside := c.outside(); outside != "" {
+		return outside
+	}
+	for _, one := range []struct{ key, text string }{{"url.base", c.URL.Base}, {"url.status", c.URL.Status}} {
+		// What is no URL is reported elsewhere, and makes nothing public.
+		if u, err := url.Parse(one.text); err == nil && u.Hostname() != "" && !loopbackName(u.Hostname()) {
+			return one.key
+		}
+	}
+	return ""
+}
 
 // outside names a listener that others can reach, "" if there is none.
 func (c *Config) outside() string {
@@ -137,14 +157,16 @@ func (c *Config) outside() string {
 	return ""
 }
 
-// onLoopback does not resolve names, as their meaning may change; "localhost"
-// is loopback by RFC 6761 §6.3.
+// onLoopback tells where a listener's HOST:PORT is.
 func onLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
+	return err == nil && loopbackName(host)
+}
+
+// loopbackName does not resolve names, as their meaning may change; "localhost"
+// and what is below it are loopback by RFC 6761 §6.3.
+func loopbackName(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -151,4 +152,31 @@ func listenAt(t *testing.T, h http.Handler, address string) {
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
 	s.Start()
 	t.Cleanup(s.Close)
+}
+
+// TestBehindAProxy: on loopback with names for the world, a server is not at
+// home: it neither goes to loopback nor is called localhost.
+func TestBehindAProxy(t *testing.T) {
+	t.Parallel()
+	web := newSite(t)
+	p := plan(t, web, "")
+	p.Base, p.Status = "https://ca.corp.example", "http://pki.corp.example"
+	s := start(t, p)
+	c := s.client()
+	refused(t, web, c, "inside.corp.example")
+	_, err := c.NewOrder(within(t, long), acme.NewOrder{Identifiers: []acme.Identifier{{Type: acme.IdentifierIP, Value: "127.0.0.1"}}})
+	if !acme.HasType(err, acme.TypeRejectedIdentifier) {
+		t.Errorf("the address 127.0.0.1: %v; want rejectedIdentifier", err)
+	}
+	if n := web.asked.Load(); n != 0 {
+		t.Errorf("a web server on loopback was asked %d times", n)
+	}
+	res, err := s.http().Get(p.Base + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if cert := res.TLS.PeerCertificates[0]; len(cert.IPAddresses) != 0 || !slices.Equal(cert.DNSNames, []string{"ca.corp.example"}) {
+		t.Errorf("the server's certificate is for %v %v", cert.DNSNames, cert.IPAddresses)
+	}
 }

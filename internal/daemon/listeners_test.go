@@ -35,7 +35,7 @@ func TestPlainHTTPSaysWhere(t *testing.T) {
 	t.Parallel()
 	s := start(t, plan(t, newSite(t), ""))
 	for _, path := range []string{"/acme/directory", "/.well-known/acme", "/"} {
-		if code, text := fetch(t, s.http(), "http://ca.test"+path); code != 400 || !strings.Contains(text, baseURL+path) {
+		if code, text := fetch(t, s.http(), "http://ca.localhost"+path); code != 400 || !strings.Contains(text, baseURL+path) {
 			t.Errorf("http to %s: %d %q; want 400 and the URL to use", path, code, text)
 		}
 	}

@@ -37,9 +37,10 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
+// The names are loopback's, as the site is there.
 const (
-	baseURL   = "https://ca.test"
-	statusURL = "http://status.test"
+	baseURL   = "https://ca.localhost"
+	statusURL = "http://status.localhost"
 	// long is how long something is waited for that must happen.
 	long = 30 * time.Second
 )

@@ -69,7 +69,7 @@ func newLimit(name string, r config.Rate) (acmeserver.Limit, error) {
 }
 
 // validator makes what goes out to look. It never reaches our own listeners,
-// and loopback only if every one of them is there.
+// and loopback only in the laboratory (see [config.Config.Loopback]).
 func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.AddressPolicy, error) {
 	in := resolver.Config{HostsFile: "/etc/hosts"}
 	for _, server := range c.Validation.Resolvers {
