@@ -29,14 +29,17 @@ func listen(c *config.Config) (l listeners, err error) {
 	if err != nil {
 		return l, err
 	}
+	world := newCrowd(c.ListensOnLoopback())
+	tcp = crowded{tcp, world}
 	if c.Listen.Status == "" {
-		l.split = split(tcp)
+		l.split = split(tcp, usualPatience)
 		l.public, l.status = l.split.secure, l.split.plain
 	} else {
 		l.public = tcp
 		if l.status, err = listenTCP("listen.status", c.Listen.Status); err != nil {
 			return l, err
 		}
+		l.status = crowded{l.status, world}
 	}
 	if c.Listen.Metrics != "" {
 		if l.metrics, err = listenTCP("listen.metrics", c.Listen.Metrics); err != nil {

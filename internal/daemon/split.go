@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"container/list"
 	"net"
 	"sync"
 	"time"
@@ -10,12 +11,24 @@ import (
 // splitter lets one port serve TLS and plain HTTP: a TLS client begins with a
 // record of type handshake, octet 22 (RFC 8446 §5.1), and no HTTP request does.
 type splitter struct {
+	patience
 	tcp           net.Listener
 	secure, plain *half
-	slots         chan struct{} // connections that have not sent their first octet
 	closing       sync.Once
 	done          chan struct{}
+
+	mu     sync.Mutex
+	silent list.List // of net.Conn that have not sent their first octet, the oldest in front; guarded by mu
 }
+
+// patience says how many connections may be silent, and how long.
+type patience struct {
+	most int
+	long time.Duration
+}
+
+// usualPatience is short, as both TLS clients and HTTP clients speak first.
+var usualPatience = patience{most: 4096, long: 3 * time.Second}
 
 // half is the listener of one kind of connection.
 type half struct {
@@ -23,17 +36,16 @@ type half struct {
 	ready chan net.Conn
 }
 
-// firstOctet is how long a connection may take to send one.
-const firstOctet = 10 * time.Second
-
-func split(tcp net.Listener) *splitter {
-	s := &splitter{tcp: tcp, slots: make(chan struct{}, 4096), done: make(chan struct{})}
+func split(tcp net.Listener, p patience) *splitter {
+	s := &splitter{patience: p, tcp: tcp, done: make(chan struct{})}
 	s.secure = &half{s, make(chan net.Conn)}
 	s.plain = &half{s, make(chan net.Conn)}
 	go s.accept()
 	return s
 }
 
+// accept takes every connection at once: one that waited here would hold up all
+// that come after it.
 func (s *splitter) accept() {
 	for {
 		conn, err := s.tcp.Accept()
@@ -48,25 +60,39 @@ func (s *splitter) accept() {
 				continue
 			}
 		}
-		select {
-		case s.slots <- struct{}{}:
-			go s.sort(conn)
-		case <-s.done:
-			conn.Close()
-			return
-		}
+		place := s.wait(conn)
+		go func() {
+			if s.sort(conn, place) != nil {
+				conn.Close()
+			}
+		}()
 	}
 }
 
-// sort waits for the first octet and hands the connection to its half.
-func (s *splitter) sort(conn net.Conn) {
-	defer func() { <-s.slots }()
+// wait notes a connection as silent. When there are too many it is the oldest
+// that has to go: an honest client has said something long before it is.
+func (s *splitter) wait(conn net.Conn) *list.Element {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent.Len() >= s.most {
+		oldest := s.silent.Front()
+		s.silent.Remove(oldest)
+		oldest.Value.(net.Conn).Close()
+	}
+	return s.silent.PushBack(conn)
+}
+
+// sort waits for the first octet and hands the connection to its half. On an
+// error nobody has it.
+func (s *splitter) sort(conn net.Conn, place *list.Element) error {
 	peeked := &peekedConn{Conn: conn, reader: bufio.NewReaderSize(conn, 16)}
-	conn.SetReadDeadline(time.Now().Add(firstOctet))
+	conn.SetReadDeadline(time.Now().Add(s.long))
 	first, err := peeked.reader.Peek(1)
+	s.mu.Lock()
+	s.silent.Remove(place) // no harm if it had to go
+	s.mu.Unlock()
 	if err != nil {
-		conn.Close()
-		return
+		return err
 	}
 	conn.SetReadDeadline(time.Time{})
 	to := s.plain
@@ -75,8 +101,9 @@ func (s *splitter) sort(conn net.Conn) {
 	}
 	select {
 	case to.ready <- peeked:
+		return nil
 	case <-s.done:
-		conn.Close()
+		return net.ErrClosed
 	}
 }
 
@@ -95,6 +122,11 @@ func (s *splitter) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.done)
 		err = s.tcp.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for e := s.silent.Front(); e != nil; e = e.Next() {
+			e.Value.(net.Conn).Close()
+		}
 	})
 	return err
 }
