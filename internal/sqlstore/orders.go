@@ -244,8 +244,25 @@ func (s *Store) ClaimValidations(ctx context.Context, now, until time.Time, limi
 	if err != nil {
 		return nil, refuse(err)
 	}
-	var claimed []acmeserver.Authorization
-	err = s.db.Batch(ctx, sqldb.Statement{
+	var c claims
+	if err := s.db.Batch(ctx, c.statements(now, until, limit)...); err != nil {
+		return nil, refuse(err)
+	}
+	return c.list, nil
+}
+
+// claims collects the authorisations that a batch claimed.
+type claims struct{ list []acmeserver.Authorization }
+
+// statements claims up to limit authorisations. An engine may run the batch
+// again from the first row, and then claim others: whoever has taken one of the
+// first ones meanwhile is at it. So the batch begins with a row that forgets
+// what an earlier run had.
+func (c *claims) statements(now, until time.Time, limit int) []sqldb.Statement {
+	return []sqldb.Statement{{
+		SQL: `SELECT 1`, Want: 1,
+		Scan: func(sqldb.Row) error { c.list = nil; return nil },
+	}, {
 		SQL: `UPDATE authorizations SET processing = $1, version = version + 1
 			WHERE processing > 0 AND processing < $2 AND id IN
 			(SELECT id FROM authorizations WHERE processing > 0 AND processing < $2 ORDER BY processing LIMIT $3)
