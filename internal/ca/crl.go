@@ -57,7 +57,10 @@ func (a *Authority) refreshCRL(ctx context.Context, issuer *Issuer, shard int) (
 		return false, err
 	}
 	next := CRLRecord{
-		Issuer: issuer.ID, Shard: shard, Number: last.Number + 1,
+		Issuer: issuer.ID, Shard: shard, After: last.Number,
+		// Numbers must grow (RFC 5280 §5.2.3) even if a database is restored that
+		// has forgotten the last ones.
+		Number:     max(last.Number+1, now.Unix()),
 		ThisUpdate: now.UTC().Truncate(time.Second), NextUpdate: now.Add(a.CRLLife).UTC().Truncate(time.Second),
 		Noted: last.Noted, Built: last.Noted,
 	}

@@ -75,6 +75,7 @@ type CRLRecord struct {
 	Issuer     string
 	Shard      int
 	Number     int64 // 0: none was made yet
+	After      int64 // of one to be saved: the number of the CRL that it follows
 	ThisUpdate time.Time
 	NextUpdate time.Time
 	DER        []byte
@@ -99,8 +100,8 @@ type Revocations interface {
 	ImportedRevocation(ctx context.Context, issuer string, serial Serial) (RevokedEntry, error)
 	// CRL gives the newest CRL of the shard; Number is 0 before the first.
 	CRL(ctx context.Context, issuer string, shard int) (CRLRecord, error)
-	// SaveCRL stores a CRL if its number is exactly one more than the stored
-	// one's; otherwise another process was quicker: kind [Conflict].
+	// SaveCRL stores a CRL if the stored one's number is r.After; otherwise
+	// another process was quicker: kind [Conflict].
 	SaveCRL(ctx context.Context, r CRLRecord, e Event) error
 }
 

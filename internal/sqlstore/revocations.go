@@ -114,8 +114,8 @@ func (s *Store) SaveCRL(ctx context.Context, r ca.CRLRecord, e ca.Event) error {
 			VALUES ($1, $2, $3, $4, $5, $6, 0, $7)
 			ON CONFLICT (issuer, shard) DO UPDATE SET number = excluded.number, this_update = excluded.this_update,
 			next_update = excluded.next_update, der = excluded.der, built = excluded.built
-			WHERE crls.number = excluded.number - 1`,
-		Args: []any{r.Issuer, r.Shard, r.Number, millis(r.ThisUpdate), millis(r.NextUpdate), r.DER, r.Built},
+			WHERE crls.number = $8`,
+		Args: []any{r.Issuer, r.Shard, r.Number, millis(r.ThisUpdate), millis(r.NextUpdate), r.DER, r.Built, r.After},
 		Want: 1, Label: errStale,
 	}, record(e))
 	if errors.Is(err, errStale) {

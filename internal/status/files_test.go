@@ -47,7 +47,8 @@ func TestCRL(t *testing.T) {
 	}
 	refresh()
 	w := b.do(path(address.Path))
-	if first := number(w); first.Number.Int64() != 1 || len(first.RevokedCertificateEntries) != 0 {
+	first := number(w)
+	if len(first.RevokedCertificateEntries) != 0 {
 		t.Errorf("first CRL: %v with %d entries", first.Number, len(first.RevokedCertificateEntries))
 	}
 	if got := w.Header().Get("Cache-Control"); got != "max-age=3600, public, no-transform" {
@@ -63,13 +64,13 @@ func TestCRL(t *testing.T) {
 	b.revoke(t, cert, ca.KeyCompromise)
 	refresh()
 	second := number(b.do(path(address.Path), "If-None-Match", etag))
-	if second.Number.Int64() != 2 || len(second.RevokedCertificateEntries) != 1 || second.RevokedCertificateEntries[0].SerialNumber.Cmp(cert.SerialNumber) != 0 {
+	if second.Number.Cmp(first.Number) <= 0 || len(second.RevokedCertificateEntries) != 1 || second.RevokedCertificateEntries[0].SerialNumber.Cmp(cert.SerialNumber) != 0 {
 		t.Errorf("after the revocation: %v, %v", second.Number, second.RevokedCertificateEntries)
 	}
 
 	b.line.set(errors.New("the cable is out"))
 	b.clock.pass(24 * time.Hour)
-	if got := number(b.do(path(address.Path))); got.Number.Int64() != 2 {
+	if got := number(b.do(path(address.Path))); got.Number.Cmp(second.Number) != 0 {
 		t.Errorf("without storage: %v", got.Number)
 	}
 	b.clock.pass(6 * 24 * time.Hour)

@@ -63,7 +63,7 @@ func crls(ctx context.Context, t *testing.T, s RevocationStore, issuer string) {
 		t.Fatalf("before the first CRL: %+v, %v", r, err)
 	}
 	save := func(number, built int64) error {
-		return s.SaveCRL(ctx, ca.CRLRecord{Issuer: issuer, Shard: 3, Number: number, DER: []byte{1}, ThisUpdate: base, NextUpdate: base.Add(time.Hour), Built: built},
+		return s.SaveCRL(ctx, ca.CRLRecord{Issuer: issuer, Shard: 3, Number: number, After: number - 1, DER: []byte{1}, ThisUpdate: base, NextUpdate: base.Add(time.Hour), Built: built},
 			ca.Principal{Room: "core"}.Event(base, "crl.signed", issuer))
 	}
 	if err := save(1, 2); err != nil {
