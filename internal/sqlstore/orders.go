@@ -271,14 +271,10 @@ func (c *claims) statements(now, until time.Time, limit int) []sqldb.Statement {
 		Scan: func(row sqldb.Row) error {
 			var a acmeserver.Authorization
 			err := scanAuthorization(row, &a)
-			claimed = append(claimed, a)
+			c.list = append(c.list, a)
 			return err
 		},
-	})
-	if err != nil {
-		return nil, refuse(err)
-	}
-	return claimed, nil
+	}}
 }
 
 // orNull stores no text as NULL, which a partial index leaves out.
