@@ -149,9 +149,11 @@ func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR)
 	if name, ok := commonName(csr); ok {
 		req.Subject.CommonName = name.Value()
 	}
+	// What was seen stands in the authorisation's own event; repeated for every
+	// certificate that rests on it, it would fill the store.
 	for _, a := range o.authorizations {
 		req.Evidence = append(req.Evidence, ca.Evidence{
-			Identifier: a.Identifier, Method: a.Method, At: a.Validated, Expires: a.Expires, Detail: a.Detail,
+			Identifier: a.Identifier, Method: a.Method, At: a.Validated, Expires: a.Expires, Detail: "authorization " + a.ID,
 		})
 	}
 	record, err := s.Authority.Issue(ctx, req)

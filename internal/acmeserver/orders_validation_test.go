@@ -303,7 +303,7 @@ func TestManyResponsesAtOnce(t *testing.T) {
 }
 
 // TestWorkDeletesWhatEnded: a day after its end an order without a certificate is
-// gone, and everything about one with a certificate stays.
+// gone, and one with a certificate stays.
 func TestWorkDeletesWhatEnded(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client()
@@ -323,5 +323,18 @@ func TestWorkDeletesWhatEnded(t *testing.T) {
 	}
 	if _, err := c.Authorization(t.Context(), kept.Authorizations[0]); err != nil {
 		t.Errorf("its authorisation: %v", err)
+	}
+	// Long after the proof ended it goes too, and the order is still shown.
+	w.ahead.Add(int64(31*24*time.Hour + 30*24*time.Hour + 7*24*time.Hour))
+	if err := w.server.Work(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Authorization(t.Context(), kept.Authorizations[0])
+	refused(t, err, acme.TypeMalformed, "no such authorization")
+	if got, err := c.Order(t.Context(), kept.URL); err != nil || got.Status != acme.OrderValid {
+		t.Errorf("the order without its proof is %+v, %v", got, err)
+	}
+	if urls, err := c.Orders(t.Context()); err != nil || len(urls) != 1 {
+		t.Errorf("the list is %v, %v", urls, err)
 	}
 }

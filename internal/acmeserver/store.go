@@ -134,8 +134,17 @@ type Background interface {
 	ClaimValidations(ctx context.Context, now, until time.Time, limit int) ([]Authorization, error)
 	// Replacing gives the newest orders, at most 20, that name the certificate in Replaces.
 	Replacing(ctx context.Context, certID string) ([]Order, error)
-	// Sweep deletes up to limit each of what ended before the given time: spent
-	// nonces, orders without a certificate, and authorisations that never became
-	// valid. It tells how many rows went, or were found to stay.
-	Sweep(ctx context.Context, before time.Time, limit int) (int, error)
+	// Sweep deletes some of what ended. It tells how many rows went, or were found
+	// to stay.
+	Sweep(ctx context.Context, e Ended) (int, error)
+}
+
+// Ended says what a sweep deletes, at most Limit of each.
+type Ended struct {
+	// Before is for spent nonces, orders without a certificate, and authorisations
+	// that never became valid.
+	Before time.Time
+	// Proofs is for authorisations that were valid.
+	Proofs time.Time
+	Limit  int
 }

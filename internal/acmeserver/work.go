@@ -12,7 +12,11 @@ import (
 const (
 	claimAtOnce = 32
 	// keepEnded is how long what ended can still be looked at.
-	keepEnded  = 24 * time.Hour
+	keepEnded = 24 * time.Hour
+	// keepProofs is how long authorisations that were valid can be looked at after
+	// the end of the last order that could rest on them. What was seen stays in
+	// their events.
+	keepProofs = 30 * 24 * time.Hour
 	sweepEvery = 10 * time.Minute
 	sweepLimit = 1000
 )
@@ -79,7 +83,10 @@ func (s *Server) sweep(ctx context.Context, now time.Time) error {
 	if !due {
 		return nil
 	}
-	n, err := s.Background.Sweep(ctx, now.Add(-keepEnded), sweepLimit)
+	// An order rests on proofs that were valid when it was made.
+	n, err := s.Background.Sweep(ctx, Ended{
+		Before: now.Add(-keepEnded), Proofs: now.Add(-s.OrderLife - keepProofs), Limit: sweepLimit,
+	})
 	if n >= sweepLimit { // there is more: go on at the next pass
 		s.running.mu.Lock()
 		s.running.sweepAt = now

@@ -13,6 +13,8 @@ var migrations = []sqldb.Migration{
 	{Number: 3, Name: "acme orders", SQL: ordersSchema},
 	{Number: 4, Name: "registry", SQL: registrySchema},
 	{Number: 5, Name: "seen nonces", SQL: seenSchema},
+	{Number: 6, Name: "imported revocations", SQL: importedSchema},
+	{Number: 7, Name: "ended authorizations", SQL: endedSchema},
 }
 
 // Migrate brings the database to this release's schema.

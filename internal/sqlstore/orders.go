@@ -40,6 +40,11 @@ var ordersSchema = []string{
 	`CREATE INDEX authorizations_to_sweep ON authorizations (expires) WHERE validated = 0`,
 }
 
+// endedSchema finds proofs that ended, to sweep them.
+var endedSchema = []string{
+	`CREATE INDEX authorizations_ended ON authorizations (expires) WHERE validated > 0`,
+}
+
 const orderColumns = `id, account, names, authorizations, profile, created, expires, not_before, not_after, replaces`
 
 // scanOrder reads orderColumns, and what follows them into more.

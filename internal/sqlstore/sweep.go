@@ -2,16 +2,22 @@ package sqlstore
 
 import (
 	"context"
-	"time"
 
+	"chancery/internal/acmeserver"
 	"chancery/internal/sqldb"
 )
 
 // Sweep implements [acmeserver.Background].
-func (s *Store) Sweep(ctx context.Context, before time.Time, limit int) (int, error) {
+func (s *Store) Sweep(ctx context.Context, e acmeserver.Ended) (int, error) {
 	total := 0
-	for _, step := range []func(context.Context, int64, int) (int64, error){s.sweepSpent, s.sweepAuthorizations, s.sweepOrders} {
-		n, err := step(ctx, millis(before), limit)
+	before := millis(e.Before)
+	for _, step := range []func() (int64, error){
+		func() (int64, error) { return s.sweepSpent(ctx, before, e.Limit) },
+		func() (int64, error) { return s.sweepAuthorizations(ctx, before, e.Limit) },
+		func() (int64, error) { return s.sweepProofs(ctx, millis(e.Proofs), e.Limit) },
+		func() (int64, error) { return s.sweepOrders(ctx, before, e.Limit) },
+	} {
+		n, err := step()
 		if err != nil {
 			return total, refuse(err)
 		}
@@ -28,6 +34,12 @@ func (s *Store) sweepSpent(ctx context.Context, before int64, limit int) (int64,
 func (s *Store) sweepAuthorizations(ctx context.Context, before int64, limit int) (int64, error) {
 	return s.db.Exec(ctx, `DELETE FROM authorizations WHERE validated = 0 AND expires < $1 AND id IN
 		(SELECT id FROM authorizations WHERE validated = 0 AND expires < $1 LIMIT $2)`, before, limit)
+}
+
+// sweepProofs deletes authorisations that were valid. Their events stay.
+func (s *Store) sweepProofs(ctx context.Context, before int64, limit int) (int64, error) {
+	return s.db.Exec(ctx, `DELETE FROM authorizations WHERE validated > 0 AND expires < $1 AND id IN
+		(SELECT id FROM authorizations WHERE validated > 0 AND expires < $1 LIMIT $2)`, before, limit)
 }
 
 // sweepOrders looks at each ended order once: one with a certificate stays and

@@ -299,7 +299,7 @@ func sweepEnded(ctx context.Context, t *testing.T, s OrderStore) {
 		t.Fatal(err)
 	}
 	for rounds := 0; ; rounds++ { // other subtests' rows go as well
-		n, err := s.Sweep(ctx, base.Add(50*time.Hour), 3)
+		n, err := s.Sweep(ctx, acmeserver.Ended{Before: base.Add(50 * time.Hour), Proofs: base.Add(-time.Hour), Limit: 3})
 		if err != nil || rounds > 100 {
 			t.Fatalf("round %d: %v", rounds, err)
 		}
@@ -317,5 +317,15 @@ func sweepEnded(ctx context.Context, t *testing.T, s OrderStore) {
 		} else if orderErr != nil || authzErr != nil {
 			t.Errorf("an order to be kept is gone: %v, %v", orderErr, authzErr)
 		}
+	}
+	proofs := acmeserver.Ended{Proofs: issuedAuthz[0].Expires.Add(time.Millisecond), Limit: 100}
+	if _, err := s.Sweep(ctx, proofs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Authorizations(ctx, issued.Authorizations); ca.KindOf(err) != ca.NotFound {
+		t.Errorf("the ended proof stayed: %v", err)
+	}
+	if _, err := s.Authorizations(ctx, open.Authorizations); err != nil {
+		t.Errorf("what has not ended is gone: %v", err)
 	}
 }
