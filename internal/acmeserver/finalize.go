@@ -18,6 +18,37 @@ func (s *Server) finalize(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before anything of the CSR is looked at: parsing and verifying it is work
+	// that nobody shall have done for an order that is not ready (RFC 8555 §7.4).
+	status, problem := o.status(s.Clock())
+	switch status {
+	case acme.OrderReady, acme.OrderValid, acme.OrderProcessing:
+	default:
+		return nil, notReady(status, problem)
+	}
+	csr, err := s.csrFor(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	switch status {
+	case acme.OrderValid:
+		return s.finalizeAgain(o, csr)
+	case acme.OrderProcessing:
+		// An interruption left it: who asks again need not wait for recovery.
+		if reply, err := s.issue(ctx, c, o, csr); err == nil {
+			return reply, nil
+		}
+		return s.finalizeAgain(o, csr)
+	}
+	// An administrator may have withdrawn it since (draft-ietf-acme-profiles §4).
+	if _, err := s.profile(o.Profile); err != nil {
+		return nil, err
+	}
+	return s.issue(ctx, c, o, csr)
+}
+
+// csrFor reads the payload's CSR, which has to fit the order.
+func (s *Server) csrFor(ctx context.Context, c *call, o *orderState) (*ca.CSR, error) {
 	var in acme.Finalize
 	if err := c.decode(&in); err != nil {
 		return nil, err
@@ -32,27 +63,7 @@ func (s *Server) finalize(ctx context.Context, c *call) (*answer, error) {
 	if err := checkCSR(csr, o, c); err != nil {
 		return nil, err
 	}
-	if err := s.keyOfNoAccount(ctx, csr); err != nil {
-		return nil, err
-	}
-	status, problem := o.status(s.Clock())
-	switch status {
-	case acme.OrderReady:
-		// An administrator may have withdrawn it since (draft-ietf-acme-profiles §4).
-		if _, err := s.profile(o.Profile); err != nil {
-			return nil, err
-		}
-		return s.issue(ctx, c, o, csr)
-	case acme.OrderValid:
-		return s.finalizeAgain(o, csr)
-	case acme.OrderProcessing:
-		// An interruption left it: who asks again need not wait for recovery.
-		if reply, err := s.issue(ctx, c, o, csr); err == nil {
-			return reply, nil
-		}
-		return s.finalizeAgain(o, csr)
-	}
-	return nil, notReady(status, problem)
+	return csr, s.keyOfNoAccount(ctx, csr)
 }
 
 // inCSR gives what is wrong with a CSR's names the word badCSR: they are no

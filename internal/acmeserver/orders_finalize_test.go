@@ -59,6 +59,9 @@ func TestFinalizeTooEarly(t *testing.T) {
 	if p := acme.AsProblem(err); p.Status != http.StatusForbidden {
 		t.Errorf("RFC 8555 §7.4: 403 MUST be sent, not %d", p.Status)
 	}
+	// The CSR is not even looked at.
+	_, err = c.Finalize(t.Context(), w.order(c, "a.example"), []byte{1, 2, 3})
+	refused(t, err, acme.TypeOrderNotReady, "pending")
 }
 
 func TestFinalizeAgain(t *testing.T) {
