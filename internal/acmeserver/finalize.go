@@ -150,14 +150,18 @@ func without(names, others []ca.Identifier) []ca.Identifier {
 	return slices.DeleteFunc(slices.Clone(names), func(n ca.Identifier) bool { return slices.Contains(others, n) })
 }
 
+// maxCommonName is ub-common-name, in characters (RFC 5280 appendix A.1).
+const maxCommonName = 64
+
 // issue takes the one road to a certificate.
 func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR) (*answer, error) {
 	req := ca.Request{
 		ID: o.RequestID(), By: c.principal(), Key: csr.Key, Names: o.Identifiers, Profile: o.Profile,
 		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: c.once,
 	}
-	// A common name that is no host name was never proven, so it is left out.
-	if name, ok := commonName(csr); ok {
+	// A common name that is no host name was never proven, so it is left out; and so
+	// is one that does not fit (RFC 5280 appendix A.1): it stands among the names.
+	if name, ok := commonName(csr); ok && len(name.Value()) <= maxCommonName {
 		req.Subject.CommonName = name.Value()
 	}
 	// What was seen stands in the authorisation's own event; repeated for every

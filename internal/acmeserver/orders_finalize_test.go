@@ -51,6 +51,28 @@ func TestFinalizeRefuses(t *testing.T) {
 	}
 }
 
+// TestLongCommonName: what does not fit into the subject stands among the names.
+func TestLongCommonName(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	for _, label := range []int{56, 57} { // "….example" is 64 characters long, and 65
+		name := strings.Repeat("a", label) + ".example"
+		want := name
+		if len(name) > 64 {
+			want = ""
+		}
+		got, err := c.Finalize(t.Context(), w.ready(c, name), csr(t, certKey(t), name, name))
+		if err != nil {
+			t.Errorf("%d characters: %v", len(name), err)
+			continue
+		}
+		chain, err := c.Certificate(t.Context(), got.Certificate)
+		if err != nil || chain.Certificates[0].Subject.CommonName != want || chain.Certificates[0].DNSNames[0] != name {
+			t.Errorf("%d characters: got %v, %v", len(name), chain, err)
+		}
+	}
+}
+
 func TestFinalizeTooEarly(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client()
