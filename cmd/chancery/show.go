@@ -88,7 +88,10 @@ func bare(names []string) []string {
 const inputLimit = 700 << 10
 
 // readInput reads a small file, or standard input for "-".
-func (p *program) readInput(name string) ([]byte, error) {
+func (p *program) readInput(name string) ([]byte, error) { return p.readUpTo(name, inputLimit) }
+
+// readUpTo is readInput with a limit in octets.
+func (p *program) readUpTo(name string, limit int) ([]byte, error) {
 	from := p.in
 	if name != "-" {
 		file, err := os.Open(name)
@@ -98,12 +101,12 @@ func (p *program) readInput(name string) ([]byte, error) {
 		defer func() { _ = file.Close() }()
 		from = file
 	}
-	text, err := io.ReadAll(io.LimitReader(from, inputLimit+1))
+	text, err := io.ReadAll(io.LimitReader(from, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, badInput("reading %s: %v", name, err)
-	case len(text) > inputLimit:
-		return nil, badInput("%s is larger than %d KiB: is it the right file?", name, inputLimit>>10)
+	case len(text) > limit:
+		return nil, badInput("%s is larger than %d KiB: is it the right file?", name, limit>>10)
 	case len(text) == 0:
 		return nil, badInput("%s is empty", name)
 	}

@@ -144,7 +144,7 @@ func TestRequests(t *testing.T) {
 		"garbage behind":    {auditor, "POST", "/v1/ops/greet", form, `{}]`, 400, `more than one`},
 		"unknown field":     {auditor, "POST", "/v1/ops/greet", form, `{"x":1}`, 400, `"invalid"`},
 		"wrong type":        {auditor, "POST", "/v1/ops/greet", form, `{"name":1}`, 400, `"invalid"`},
-		"too long":          {auditor, "POST", "/v1/ops/greet", form, `{"name":"` + strings.Repeat("x", bodyLimit) + `"}`, 400, `larger than 1 MiB`},
+		"too long":          {auditor, "POST", "/v1/ops/greet", form, `{"name":"` + strings.Repeat("x", bodyLimit) + `"}`, 400, `larger than 16 MiB`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequestWithContext(t.Context(), test.method, test.path, strings.NewReader(test.input))

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	bodyLimit = 1 << 20 // bytes of input
+	bodyLimit = 16 << 20 // bytes of input: an imported authority's CRL may have 300,000 entries
 	prefix    = "/v1/ops"
 )
 
@@ -108,7 +108,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		s.refuse(w, r, &Error{Kind: Invalid, Detail: "the input is larger than 1 MiB"})
+		s.refuse(w, r, &Error{Kind: Invalid, Detail: "the input is larger than 16 MiB"})
 		return
 	} else if err != nil {
 		s.refuse(w, r, &Error{Kind: Invalid, Detail: "the input broke off"})

@@ -105,7 +105,7 @@ func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) 
 			return Record{}, err
 		}
 	}
-	if err := issuer.permits(req.Names); err != nil {
+	if err := a.Issuers().permits(issuer, req.Names); err != nil {
 		return Record{}, err
 	}
 	if err := a.freeKey(req.Key); err != nil {
@@ -139,7 +139,7 @@ func (a *Authority) Precheck(req Request) error {
 	if err := issuer.outlives(req.NotAfter); err != nil {
 		return err
 	}
-	return issuer.permits(req.Names)
+	return a.Issuers().permits(issuer, req.Names)
 }
 
 // freeKey refuses our own authorities' keys. Keys known to be compromised are

@@ -12,7 +12,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +37,7 @@ type IssuerRecord struct {
 	State     State
 	Key       string   // its name in the key store
 	Parent    string   // the ID of the issuer that signed the first certificate; its own for a root
-	Certs     [][]byte // DER: its own first, then cross-certificates for the same key
+	Certs     [][]byte // DER: its own first, then renewed and cross-certificates for the same key
 	Shards    int      // into how many CRLs its certificates are spread; fixed for life
 	StatusURL string   // base of the URLs in its certificates; fixed for life
 	Created   time.Time
@@ -73,7 +73,7 @@ func issuerID(key crypto.PublicKey) (string, error) {
 
 // open makes an issuer ready to work; signer may be nil.
 func (r IssuerRecord) open(signer crypto.Signer) (*Issuer, error) {
-	cert, err := x509.ParseCertificate(r.Certs[0])
+	cert, err := r.primary()
 	if err != nil {
 		return nil, fmt.Errorf("certificate of issuer %s: %w", r.Name, err)
 	}
@@ -92,6 +92,33 @@ func (r IssuerRecord) open(signer crypto.Signer) (*Issuer, error) {
 	}
 	return i, i.setAlgorithm(cert.PublicKey)
 }
+
+// primary gives the certificate that the issuer works under, and moves it to the
+// front of Certs, where chains begin: its own, or a renewed one that lives
+// longer. A cross-certificate never does; see [Authority.cross].
+func (r *IssuerRecord) primary() (*x509.Certificate, error) {
+	first, err := x509.ParseCertificate(r.Certs[0])
+	if err != nil {
+		return nil, err
+	}
+	best, at := first, 0
+	for n, der := range r.Certs[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil && renews(cert, first) && cert.NotAfter.After(best.NotAfter) {
+			best, at = cert, n+1
+		}
+	}
+	r.Certs = slices.Concat(r.Certs[at:at+1], r.Certs[:at], r.Certs[at+1:])
+	return best, nil
+}
+
+// renews tells whether a certificate is another of the same authority, in the
+// same place: a root's for a root's.
+func renews(cert, old *x509.Certificate) bool {
+	return bytes.Equal(cert.RawSubjectPublicKeyInfo, old.RawSubjectPublicKeyInfo) && bytes.Equal(cert.RawSubject, old.RawSubject) &&
+		bytes.Equal(cert.SubjectKeyId, old.SubjectKeyId) && selfSigned(cert) == selfSigned(old)
+}
+
+func selfSigned(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
 
 func (i *Issuer) setAlgorithm(key crypto.PublicKey) error {
 	switch k := key.(type) {
@@ -176,56 +203,6 @@ func (i *Issuer) outlives(notAfter time.Time) error {
 		return Errorf(Invalid, "notAfter is too late: the issuer itself ends at %s; ask for less, or leave notAfter out", end.UTC().Format(time.RFC3339))
 	}
 	return nil
-}
-
-// permits checks names against the issuer's name constraints
-// (RFC 5280 §4.2.1.10), so that nobody gets a certificate that no relying
-// party accepts.
-func (i *Issuer) permits(names []Identifier) error {
-	refused := Errorf(BadName, "this authority may certify names in %s only", strings.Join(i.cert.PermittedDNSDomains, ", "))
-	for _, n := range names {
-		if !permitted(i.cert, n) {
-			refused.Sub = append(refused.Sub, SubError{BadName, n, "outside of the authority's name constraints"})
-		}
-	}
-	if len(refused.Sub) > 0 {
-		return refused
-	}
-	return nil
-}
-
-func permitted(cert *x509.Certificate, n Identifier) bool {
-	switch n.Type() {
-	case TypeDNS:
-		return within(n.Base().Value(), cert.PermittedDNSDomains, true) && !within(n.Base().Value(), cert.ExcludedDNSDomains, false)
-	case TypeEmail:
-		domain := n.Value()[strings.LastIndexByte(n.Value(), '@')+1:]
-		return within(domain, cert.PermittedEmailAddresses, true)
-	case TypeIP:
-		addr, _ := n.Addr()
-		ip := net.IP(addr.AsSlice())
-		return contains(cert.PermittedIPRanges, ip, true) && !contains(cert.ExcludedIPRanges, ip, false)
-	}
-	return true
-}
-
-func within(name string, domains []string, whenNone bool) bool {
-	for _, d := range domains {
-		d = strings.TrimPrefix(strings.ToLower(d), ".")
-		if name == d || strings.HasSuffix(name, "."+d) {
-			return true
-		}
-	}
-	return whenNone && len(domains) == 0
-}
-
-func contains(ranges []*net.IPNet, ip net.IP, whenNone bool) bool {
-	for _, r := range ranges {
-		if r.Contains(ip) {
-			return true
-		}
-	}
-	return whenNone && len(ranges) == 0
 }
 
 // answersTo tells whether a certificate names this issuer as its own.

@@ -158,11 +158,28 @@ func (s *Issuers) Chains(id string, now time.Time) []Chain {
 func (s *Issuers) findChains(issuer *Issuer) []Chain {
 	var found []Chain
 	s.climb(issuer, nil, &found)
+	found = distinct(found) // before the older of a root's certificates is put first
 	slices.SortStableFunc(found, func(x, y Chain) int {
 		// Of two roots of one second the one farther away was there first.
 		return cmp.Or(x.Root.NotBefore.Compare(y.Root.NotBefore), len(y.Certificates)-len(x.Certificates))
 	})
 	return found[:min(len(found), maxChains)]
+}
+
+// distinct leaves out chains of the same certificates, which lead to several
+// certificates of one root; those come with the root's longest-living first.
+func distinct(chains []Chain) []Chain {
+	var kept []Chain
+	for _, c := range chains {
+		same := func(k Chain) bool {
+			return bytes.Equal(k.Root.RawSubjectPublicKeyInfo, c.Root.RawSubjectPublicKeyInfo) &&
+				slices.EqualFunc(k.Certificates, c.Certificates, (*x509.Certificate).Equal)
+		}
+		if !slices.ContainsFunc(kept, same) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 func (s *Issuers) climb(at *Issuer, below []*x509.Certificate, found *[]Chain) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -189,9 +190,29 @@ func (d *Desk) find(ctx context.Context, in Which) (ca.Record, error) {
 func (d *Desk) bySerial(ctx context.Context, serial ca.Serial) (ca.Record, error) {
 	record, err := d.Ledger.BySerial(ctx, serial)
 	if ca.KindOf(err) == ca.NotFound {
-		return record, ca.Errorf(ca.NotFound, "no certificate with the serial %s was issued here; see: chancery cert list", serial)
+		return record, d.absent(ctx, serial)
 	}
 	return record, err
+}
+
+// absent says what is known of a serial of which there is no certificate here:
+// an imported authority may have revoked it before.
+func (d *Desk) absent(ctx context.Context, serial ca.Serial) error {
+	var known []string
+	for _, issuer := range d.Authority.Issuers().List() {
+		e, err := d.Authority.Revocations.ImportedRevocation(ctx, issuer.ID, serial)
+		switch {
+		case err == nil:
+			known = append(known, fmt.Sprintf("%s (%s) had revoked one with that serial at %s, %s, before it was imported",
+				issuer.Name, issuer.Certificate().Subject, e.At.UTC().Format(time.RFC3339), e.Reason))
+		case ca.KindOf(err) != ca.NotFound:
+			return err
+		}
+	}
+	if len(known) > 0 {
+		return ca.Errorf(ca.NotFound, "no certificate with the serial %s was issued here, but %s; nothing else is known of it", serial, strings.Join(known, ", and "))
+	}
+	return ca.Errorf(ca.NotFound, "no certificate with the serial %s was issued here; see: chancery cert list", serial)
 }
 
 func (d *Desk) whole(r *ca.Record) (Whole, error) {

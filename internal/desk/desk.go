@@ -18,10 +18,12 @@ import (
 	"chancery/internal/ca"
 )
 
-// KeyImporter keeps a private key that was made elsewhere, given as PKCS #8 in
-// DER; internal/keys fits.
+// KeyImporter keeps private keys that were made elsewhere; internal/keys fits.
 type KeyImporter interface {
+	// Import keeps a key, given as PKCS #8 in DER.
 	Import(ctx context.Context, name string, pkcs8 []byte) (crypto.Signer, error)
+	// Retire puts a key out of use.
+	Retire(ctx context.Context, name string) error
 }
 
 // Config is what the desk works with. All fields but ProfileText are needed.

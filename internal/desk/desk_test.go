@@ -44,6 +44,13 @@ func (k *keyring) Import(_ context.Context, name string, pkcs8 []byte) (crypto.S
 	return k.imported[name], nil
 }
 
+func (k *keyring) Retire(_ context.Context, name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.imported, name)
+	return nil
+}
+
 func (k *keyring) Load(ctx context.Context, name string) (crypto.Signer, error) {
 	k.mu.Lock()
 	key, ok := k.imported[name]

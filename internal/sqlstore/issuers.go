@@ -3,6 +3,9 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"chancery/internal/ca"
 	"chancery/internal/sqldb"
@@ -58,6 +61,9 @@ func (s *Store) Change(ctx context.Context, c ca.Change) error {
 			SQL: `INSERT INTO issuer_certificates (issuer, n, der)
 				SELECT issuer, MAX(n) + 1, $2 FROM issuer_certificates WHERE issuer = $1 GROUP BY issuer`,
 			Args: []any{issuer, der}, Want: 1, Label: errStale,
+		}, sqldb.Statement{ // what it revoked elsewhere stays on its CRLs as long as it lives
+			SQL:  `UPDATE imported_revocations SET until = $1 WHERE issuer = $2 AND until < $1`,
+			Args: []any{millis(c.RevokedUntil), issuer}, Want: sqldb.AnyRows,
 		})
 	}
 	for _, id := range c.Retire {
@@ -66,9 +72,7 @@ func (s *Store) Change(ctx context.Context, c ca.Change) error {
 			Args: []any{string(ca.Retired), id, string(ca.Active)}, Want: 1, Label: errStale,
 		})
 	}
-	for _, e := range c.Revoked {
-		batch = append(batch, importedRevocation(c, e))
-	}
+	batch = append(batch, importedRevocations(c)...)
 	err := s.db.Batch(ctx, append(batch, record(c.Event))...)
 	if errors.Is(err, errExists) || errors.Is(err, errStale) {
 		return ca.Errorf(ca.Conflict, "the hierarchy was changed by somebody else meanwhile; look at it again: chancery ca list")
@@ -76,16 +80,26 @@ func (s *Store) Change(ctx context.Context, c ca.Change) error {
 	return refuse(err)
 }
 
-// importedRevocation makes a row for a certificate that the imported authority
-// revoked elsewhere: all that is known of it is what a CRL says. It stays on the
-// CRL until its authority ends.
-func importedRevocation(c ca.Change, e ca.RevokedEntry) sqldb.Statement {
-	issuer := c.Add[0]
-	return sqldb.Statement{
-		SQL: `INSERT INTO certificates (` + recordColumns + `, shard)
-			VALUES ($1, $2, 'core', 'import', '', $3, NULL, '', '', 0, $4, $5, 0, 0, NULL, NULL, NULL, $6, $7, $8)`,
-		Args: []any{e.Serial.Bytes(), "core:imported:" + issuer.ID + ":" + string(e.Serial), issuer.ID, c.RevokedUntil.UnixMilli(),
-			millis(c.Event.At), millis(e.At), int64(e.Reason), c.ShardOf(e.Serial)},
-		Want: 1, Label: errExists,
+// importedAtOnce is how many revocations one statement writes: a CRL may have a
+// hundred thousand.
+const importedAtOnce = 500
+
+// importedRevocations writes what the imported authority revoked elsewhere: all
+// that is known of it is what a CRL says. It stays on the CRL until its
+// authority ends.
+func importedRevocations(c ca.Change) []sqldb.Statement {
+	var batch []sqldb.Statement
+	for part := range slices.Chunk(c.Revoked, importedAtOnce) {
+		args := []any{c.Add[0].ID, millis(c.RevokedUntil)}
+		rows := make([]string, len(part))
+		for n, e := range part {
+			rows[n] = fmt.Sprintf("($1, $%d, $%d, $%d, $%d, $2)", 4*n+3, 4*n+4, 4*n+5, 4*n+6)
+			args = append(args, e.Serial.Bytes(), millis(e.At), int64(e.Reason), c.ShardOf(e.Serial))
+		}
+		batch = append(batch, sqldb.Statement{
+			SQL:  `INSERT INTO imported_revocations (issuer, serial, at, reason, shard, until) VALUES ` + strings.Join(rows, ", "),
+			Args: args, Want: int64(len(part)), Label: errExists,
+		})
 	}
+	return batch
 }
