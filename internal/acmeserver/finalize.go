@@ -180,7 +180,8 @@ func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR)
 			return nil, err
 		}
 		s.Logger.WarnContext(ctx, "a certificate is not finished yet", "order", o.ID, "serial", known.Serial, "error", err)
-		record, err = known, nil
+		o.record, o.uncertain = &known, true
+		return s.finalizeAgain(o, csr)
 	}
 	if err != nil {
 		return nil, err

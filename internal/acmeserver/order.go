@@ -16,6 +16,9 @@ type orderState struct {
 	Order
 	record         *ca.Record      // the ledger's record of its request; nil: none
 	authorizations []Authorization // read only while there is no certificate
+	// uncertain: the ledger could not say whether the record will last. A certificate
+	// that a lost machine alone knew of must not be out.
+	uncertain bool
 }
 
 // poll is when a client shall look again at something that is being worked on.
@@ -62,7 +65,7 @@ func (s *Server) stateOf(ctx context.Context, o Order) (*orderState, error) {
 func (o *orderState) status(now time.Time) (acme.OrderStatus, *acme.Problem) {
 	if o.record != nil {
 		switch {
-		case o.record.Settled():
+		case o.record.Settled() && !o.uncertain:
 			return acme.OrderValid, nil
 		case !o.record.RevokedAt.IsZero():
 			return acme.OrderInvalid, acme.NewProblem(acme.TypeServerInternal, "the certificate could not be completed; make a new order")

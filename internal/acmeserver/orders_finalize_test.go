@@ -1,6 +1,7 @@
 package acmeserver_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -130,6 +131,34 @@ func TestUnfinishedCertificate(t *testing.T) {
 	}
 	if got, err = c.Finalize(t.Context(), o, csr(t, key, "", "a.example")); err != nil || got.Status != acme.OrderProcessing {
 		t.Errorf("finalising again gave %+v, %v", got, err)
+	}
+}
+
+// unsure is a ledger that stores a settlement and cannot say that it will last,
+// as a database does whose standby is silent.
+type unsure struct{ ca.Ledger }
+
+func (u unsure) Settle(ctx context.Context, in ca.Settlement) (ca.Record, error) {
+	if _, err := u.Ledger.Settle(ctx, in); err != nil {
+		return ca.Record{}, err
+	}
+	return ca.Record{}, &ca.Error{Kind: ca.Unavailable, Detail: "the database does not answer"}
+}
+
+// TestUncertainCertificate: what may be lost yet is not handed out.
+func TestUncertainCertificate(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	o, key := w.ready(c, "a.example"), certKey(t)
+	ledger := w.config.Authority.Ledger
+	w.config.Authority.Ledger = unsure{ledger}
+	got, err := c.Finalize(t.Context(), o, csr(t, key, "", "a.example"))
+	if err != nil || got.Status != acme.OrderProcessing || got.Certificate != "" || got.RetryAfter == 0 {
+		t.Fatalf("got %+v, %v; want processing", got, err)
+	}
+	w.config.Authority.Ledger = ledger
+	if got, err = c.WaitOrder(t.Context(), o.URL); err != nil || got.Status != acme.OrderValid {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
