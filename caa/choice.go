@@ -127,7 +127,7 @@ type Exclusion struct {
 func Choose(q Question) (Plan, error) {
 	q = q.normal()
 	grants := q.grants()
-	plan := Plan{Notes: notes(grants)}
+	plan := Plan{Notes: q.notes(grants)}
 	for _, g := range grants {
 		plan.Names = append(plan.Names, g.report)
 	}

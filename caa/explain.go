@@ -85,7 +85,7 @@ func list(names []string) string {
 }
 
 // notes tells of faults in records that no refusal would show.
-func notes(grants []grant) []string {
+func (q Question) notes(grants []grant) []string {
 	var all []string
 	add := func(note string) {
 		if !slices.Contains(all, note) {
@@ -103,10 +103,11 @@ func notes(grants []grant) []string {
 			if len(p.Values(termsAgreed)) > 0 {
 				add(at + "termsOfServiceAgreed is not read; naming the CA is consent enough (auto-discovery §8.2)")
 			}
-			if len(p.Values(discovery)) > 0 {
-				if _, why := p.discoverable(true); why != "" && why != "discovery=false" {
-					add(at + why + "; the record is not for discovery")
-				}
+			if _, why := p.discoverable(true); why != "" && why != saysFalse {
+				add(at + why + "; the record is not for discovery")
+			}
+			if _, why := p.rank(q.Rules); why != "" {
+				add(at + why + "; the record is not for discovery")
 			}
 		}
 	}

@@ -45,6 +45,9 @@ func (p Property) Methods() (labels []string, bound bool) {
 	return labels, true
 }
 
+// saysFalse is the one reason against discovery that is no fault.
+const saysFalse = "discovery=false"
+
 // discoverable tells whether the record may be used for discovery, and if not,
 // why. absent is what a record without the parameter says.
 func (p Property) discoverable(absent bool) (ok bool, why string) {
@@ -61,7 +64,7 @@ func (p Property) discoverable(absent bool) (ok bool, why string) {
 	case "true":
 		return true, ""
 	case "false":
-		return false, "discovery=false"
+		return false, saysFalse
 	}
 	return false, "discovery must be true or false"
 }
