@@ -43,7 +43,7 @@ func (d *Daemon) publish() {
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)
 	mux.HandleFunc("GET /{$}", d.welcome)
-	h := d.counted(d.limited(mux))
+	h := d.counted(d.limited(refuseProblem, mux))
 	if d.Wrap != nil {
 		h = d.Wrap(h)
 	}
@@ -64,13 +64,13 @@ func (d *Daemon) welcome(w http.ResponseWriter, _ *http.Request) {
 func (d *Daemon) statusHandler() http.Handler {
 	pages := d.status.Handler()
 	// No ServeMux: it would redirect the slashes in a GET's base64 (RFC 6960 A.1).
-	return d.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return d.counted(d.limited(refusePlainly, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || strings.HasPrefix(p, "/acme/") {
 			http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
 			return
 		}
 		pages.ServeHTTP(w, r)
-	}))
+	})))
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }

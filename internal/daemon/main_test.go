@@ -55,6 +55,7 @@ type setup struct {
 	Data, Database, Base, Status, Resolver string
 	Public, Listener, Metrics              string // addresses; Listener is the plain-HTTP side's
 	HTTPPort                               int
+	Requests                               config.Rate
 }
 
 func (s setup) config() *config.Config {
@@ -62,7 +63,7 @@ func (s setup) config() *config.Config {
 	c.Data, c.Database.URL = s.Data, s.Database
 	c.Listen.Public, c.Listen.Status, c.Listen.Metrics = s.Public, s.Listener, s.Metrics
 	c.URL.Base, c.URL.Status = s.Base, s.Status
-	c.Limits = config.Limits{}
+	c.Limits = config.Limits{RequestsPerAddress: s.Requests}
 	if s.Resolver != "" {
 		c.Validation.Resolvers = []string{s.Resolver}
 	}

@@ -16,8 +16,11 @@ import (
 
 const (
 	maxRequest = 8 << 10 // octets of DER
-	maxAsked   = 32      // certificates in one request: each costs a look into the ledger
-	maxNonce   = 128     // octets; RFC 9654 §2.1
+	// maxAsked is how many certificates one request may be about: each costs a
+	// look into the ledger. With a nonce no answer is remembered, so fewer.
+	maxAsked          = 16
+	maxAskedWithNonce = 4
+	maxNonce          = 128 // octets; RFC 9654 §2.1
 )
 
 // request is what an OCSPRequest asks (RFC 6960 §4.1.1).
@@ -75,8 +78,12 @@ func parseRequest(der []byte) (request, error) {
 	}
 	var err error
 	r.nonce, err = readExtensions(&tbs, explicit(2))
-	if err == nil && !tbs.Empty() {
+	switch {
+	case err != nil:
+	case !tbs.Empty():
 		err = malformedError("something follows the extensions")
+	case len(r.nonce) > 0 && len(r.certs) > maxAskedWithNonce:
+		err = malformedError(fmt.Sprintf("%d certificates asked about with a nonce; up to %d are answered", len(r.certs), maxAskedWithNonce))
 	}
 	return r, err
 }

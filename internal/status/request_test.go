@@ -105,7 +105,8 @@ func TestParseRequest(t *testing.T) {
 		"two":           {certs: []ca.CertID{someID, bareID}},
 		"short nonce":   {certs: []ca.CertID{someID}, nonce: []byte{0}},
 		"longest nonce": {certs: []ca.CertID{someID}, nonce: bytes.Repeat([]byte{7}, maxNonce)},
-		"most":          {certs: slicesRepeat(someID, maxAsked)},
+		"most":          {certs: slicesRepeat(someID, 16)},
+		"most at once":  {certs: slicesRepeat(someID, 4), nonce: []byte{1}},
 	} {
 		got, err := parseRequest(build(c.certs, c.nonce))
 		if err != nil {
@@ -173,7 +174,8 @@ func TestParseRequestRefuses(t *testing.T) {
 		"nothing":                       {},
 		"an empty sequence":             {0x30, 0},
 		"no certificates":               build(nil, nil),
-		"too many certificates":         build(slicesRepeat(someID, maxAsked+1), nil),
+		"too many certificates":         build(slicesRepeat(someID, 17), nil),
+		"too many with a nonce":         build(slicesRepeat(someID, 5), []byte{1}),
 		"too long":                      make([]byte, maxRequest+1),
 		"a tail":                        append(bytes.Clone(plain), 0),
 		"cut off":                       plain[:len(plain)-1],
