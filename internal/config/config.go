@@ -175,6 +175,9 @@ type Status struct {
 	// How often a new CRL is made although nothing was revoked; at most half of
 	// crl_life, so that one failure is not yet an outage.
 	CRLRefresh Duration `toml:"crl_refresh"`
+	// How long HTTP caches may keep CRLs and answers to OCSP by GET: so long they
+	// may show what was before a revocation.
+	MaxAge Duration `toml:"max_age"`
 }
 
 // Limits are rates beyond which clients are asked to come back later.
@@ -220,7 +223,7 @@ func Default() *Config {
 			Timeout: Duration(10 * time.Second), Workers: 32,
 		},
 		Status: Status{
-			CRLLife: 7 * day, OCSPLife: day, CRLRefresh: day,
+			CRLLife: 7 * day, OCSPLife: day, CRLRefresh: day, MaxAge: Duration(5 * time.Minute),
 		},
 		Limits: Limits{
 			AccountsPerAddress: Rate{Count: 500, Per: Duration(3 * time.Hour)},

@@ -165,6 +165,8 @@ func TestBad(t *testing.T) {
 		{"validation.resolvers = ['dns']", "validation.resolvers", "write its address"},
 		{"validation.timeout = '1h'", "validation.timeout", "choose from"},
 		{"status.crl_refresh = '6d'", "status.crl_refresh", "more than half of crl_life"},
+		{"status.max_age = '2d'", "status.max_age", "choose from 1s to 1d"},
+		{"status.max_age = '0s'", "status.max_age", "choose from 1s to 1d"},
 		{"limits.orders_per_account = '5'", "limits.orders_per_account", "as \"300/3h\""},
 		{"limits.orders_per_account = '0/1h'", "limits.orders_per_account", "\"0\" for no limit"},
 		{"log.level = 'loud'", "log.level", "debug, info, warn, error"},

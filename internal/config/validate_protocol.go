@@ -109,6 +109,7 @@ func (v *checker) status() {
 	v.lasts("status.crl_life", s.CRLLife, durations{time.Minute, 398 * day})
 	v.lasts("status.ocsp_life", s.OCSPLife, durations{time.Minute, 398 * day})
 	v.lasts("status.crl_refresh", s.CRLRefresh, durations{time.Second, 398 * day})
+	v.lasts("status.max_age", s.MaxAge, durations{time.Second, day})
 	if 2*s.CRLRefresh > s.CRLLife {
 		v.report("status.crl_refresh", "%s is more than half of crl_life, %s: one failure would leave an expired CRL", s.CRLRefresh, s.CRLLife)
 	}

@@ -91,6 +91,7 @@ func Start(ctx context.Context, o Options) (_ *Daemon, err error) {
 func (d *Daemon) wire(ctx context.Context) error {
 	d.status = status.New(status.Config{
 		Authority: d.authority, Revocations: d.store, Clock: time.Now, Logger: d.Logger, OCSPLife: d.Config.Status.OCSPLife.Std(),
+		MaxAge: d.Config.Status.MaxAge.Std(),
 	})
 	if err := d.renewCertificate(ctx); err != nil {
 		return err

@@ -111,7 +111,7 @@ func (s *Server) getCRL(w http.ResponseWriter, r *http.Request) {
 		s.unavailable(w, r, ca.Errorf(ca.Unavailable, "no CRL of issuer %s, shard %d, was made yet", name.issuer, name.shard))
 		return
 	}
-	age := min(crl.NextUpdate.Sub(now), longestAge)
+	age := min(crl.NextUpdate.Sub(now), s.MaxAge)
 	s.sendFile(w, r, file{
 		kind: crlType, etag: crl.etag, body: crl.DER, modified: crl.ThisUpdate,
 		expires: crl.NextUpdate, age: age,

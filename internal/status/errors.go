@@ -39,7 +39,8 @@ func refusalFor(err error) refusal {
 // clients look no further at any other; caches must not keep it (RFC 5019 §6.2).
 func (s *Server) refuseOCSP(w http.ResponseWriter, r *http.Request, err error) {
 	why := refusalFor(err)
-	if why == internalError || why == tryLater {
+	// That too much is asked is not worth a line for each who asks.
+	if (why == internalError || why == tryLater) && ca.KindOf(err) != ca.Limited {
 		s.report(r.Context(), "OCSP", err)
 	}
 	body := []byte{0x30, 0x03, 0x0a, 0x01, byte(why)}

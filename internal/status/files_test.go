@@ -51,7 +51,7 @@ func TestCRL(t *testing.T) {
 	if len(first.RevokedCertificateEntries) != 0 {
 		t.Errorf("first CRL: %v with %d entries", first.Number, len(first.RevokedCertificateEntries))
 	}
-	if got := w.Header().Get("Cache-Control"); got != "max-age=3600, public, no-transform" {
+	if got := w.Header().Get("Cache-Control"); got != "max-age=300, public, no-transform" {
 		t.Errorf("Cache-Control: %s", got)
 	}
 	etag, modified := w.Header().Get("Etag"), w.Header().Get("Last-Modified")

@@ -44,9 +44,28 @@ func (c *clock) pass(d time.Duration) {
 // line is the storage as the core sees it, which a test can cut.
 type line struct {
 	*sqlstore.Store
-	mu  sync.Mutex
-	cut error
-	bys int // how often BySerial was asked
+	mu   sync.Mutex
+	cut  error
+	bys  int // how often BySerial was asked
+	left int // so many more answers, if then is set
+	then error
+	jam  chan struct{} // when set, BySerial answers after it is closed
+}
+
+// after cuts the line when the ledger was asked n more times.
+func (l *line) after(n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left, l.then = n, err
+}
+
+// block makes the ledger wait until release is called.
+func (l *line) block() (release func()) {
+	jam := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.jam = jam
+	return sync.OnceFunc(func() { close(jam) })
 }
 
 func (l *line) set(err error) {
@@ -63,9 +82,19 @@ func (l *line) looks() int {
 
 func (l *line) BySerial(ctx context.Context, serial ca.Serial) (ca.Record, error) {
 	l.mu.Lock()
-	err := l.cut
+	err, jam := l.cut, l.jam
+	if l.left--; l.then != nil && l.left < 0 {
+		err = l.then
+	}
 	l.bys++
 	l.mu.Unlock()
+	if jam != nil {
+		select {
+		case <-jam:
+		case <-ctx.Done():
+			return ca.Record{}, ctx.Err()
+		}
+	}
 	if err != nil {
 		return ca.Record{}, err
 	}

@@ -25,9 +25,12 @@ const (
 	// recheck is the age at which an answer in memory is compared with the
 	// ledger: how late a revocation shows at most.
 	recheck = 2 * time.Second
-	// longestAge bounds for how long HTTP caches may keep what a revocation
-	// would change, whatever its nextUpdate allows.
-	longestAge = time.Hour
+	// longestBlind is how long ago the ledger must have confirmed an answer that
+	// is given although the ledger or a key cannot be reached.
+	longestBlind = 10 * time.Minute
+	// maxWaiting is how many wait for a signature; who comes then is told to
+	// try later.
+	maxWaiting = 256
 )
 
 func (s *Server) postOCSP(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +82,7 @@ func (s *Server) sendOCSP(w http.ResponseWriter, r *http.Request, a *held) {
 	if a.private {
 		h.Set("Cache-Control", "private, max-age=0, must-revalidate")
 	} else {
-		age := min(a.renew.Sub(s.Clock()), longestAge)
+		age := min(a.renew.Sub(s.Clock()), s.MaxAge)
 		h.Set("Cache-Control", fmt.Sprintf("max-age=%d, public, no-transform, must-revalidate", max(int(age/time.Second), 0)))
 		h.Set("Expires", a.expires)
 		h.Set("Etag", a.etag)
@@ -111,6 +114,11 @@ func (h *held) good(now time.Time) bool {
 // sign has the core answer. looked is before the core looks into the ledger,
 // so that an answer never counts as younger than it is.
 func (s *Server) sign(ctx context.Context, ask request) (*held, error) {
+	leave, err := s.queue.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	looked := s.Clock()
 	answer, err := s.Authority.OCSP(ctx, ca.Ask{Certs: ask.certs, Nonce: ask.nonce, Life: s.OCSPLife})
 	if err != nil {
@@ -171,16 +179,20 @@ func (s *Server) refresh(ctx context.Context, ask standingAsk) (*held, error) {
 	if old != nil && old.good(looked) { // another was quicker
 		return old, nil
 	}
-	if old != nil && looked.Before(old.renew) {
+	if old != nil && looked.Before(old.NextUpdate) {
 		status, err := s.Authority.Status(ctx, ask.issuer, ask.id.Serial)
-		if err == nil && status.Equal(old.Statuses[0]) {
+		switch {
+		case err != nil:
+			return s.fallBack(ctx, old, err)
+		case status.Equal(old.Statuses[0]):
 			same := *old
 			same.checked = looked
 			s.answers.put(ask.key, &same)
-			return &same, nil
-		}
-		if err != nil {
-			return s.fallBack(ctx, old, err)
+			if old = &same; looked.Before(old.renew) {
+				return old, nil
+			}
+		default:
+			old = nil // nothing excuses an answer that is known to be wrong
 		}
 	}
 	made, err := s.sign(ctx, request{certs: []ca.CertID{ask.id}})
@@ -197,15 +209,20 @@ func (s *Server) refresh(ctx context.Context, ask standingAsk) (*held, error) {
 	return made, nil
 }
 
-// fallBack gives the last answer while the ledger or a key cannot be reached:
-// until its nextUpdate every relying party may go by it anyway. Nothing else
+// fallBack gives the last answer while the ledger or a key cannot be reached,
+// or too many wait for a signature, but not beyond its nextUpdate nor when the
+// ledger confirmed it too long ago: a revocation must show even so. Nothing else
 // excuses it.
 func (s *Server) fallBack(ctx context.Context, old *held, err error) (*held, error) {
-	lost := ca.KindOf(err) == ca.Unavailable || errors.Is(err, context.DeadlineExceeded)
-	if old == nil || !lost || !s.Clock().Before(old.NextUpdate) {
+	kind, now := ca.KindOf(err), s.Clock()
+	lost := kind == ca.Unavailable || kind == ca.Limited || errors.Is(err, context.DeadlineExceeded)
+	if old == nil || !lost || !now.Before(old.NextUpdate) {
 		return nil, err
 	}
-	s.Logger.WarnContext(ctx, "an OCSP answer could not be compared with the ledger; the last one was given", "error", err)
+	if now.Sub(old.checked) > longestBlind {
+		return nil, ca.Errorf(ca.Unavailable, "the last OCSP answer was compared with the ledger more than %s ago: %w", longestBlind, err)
+	}
+	s.Logger.WarnContext(ctx, "an OCSP answer could not be compared with the ledger or renewed; the last one was given", "error", err)
 	return old, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -181,38 +182,107 @@ func TestAnswersAreKeptAndRenewed(t *testing.T) {
 	}
 }
 
+// refused gives the status of an answer that is an error.
+func refused(t testing.TB, w *httptest.ResponseRecorder) ocsp.ResponseStatus {
+	t.Helper()
+	_, err := ocsp.ParseResponse(w.Body.Bytes(), nil)
+	var e ocsp.ResponseError
+	if !errors.As(err, &e) {
+		t.Fatalf("not refused: %v", err)
+	}
+	return e.Status
+}
+
 func TestStorageLost(t *testing.T) {
 	b := newBench(t)
 	cert, other := b.leaf(t, "www.example"), b.leaf(t, "other.example")
 	issuer := b.issuing().Certificate()
 	ask := question(t, cert, issuer, crypto.SHA1)
 	first := b.do(get(ask)).Body.Bytes()
-	refused := func(w *httptest.ResponseRecorder) ocsp.ResponseStatus {
-		_, err := ocsp.ParseResponse(w.Body.Bytes(), nil)
-		var e ocsp.ResponseError
-		if !errors.As(err, &e) {
-			t.Fatalf("not refused: %v", err)
-		}
-		return e.Status
-	}
-	b.line.set(ca.Errorf(ca.Unavailable, "the cable is out"))
-	b.clock.pass(20 * time.Hour) // past half of its life, before its end
-	if w := b.do(get(ask)); !bytes.Equal(w.Body.Bytes(), first) || !strings.HasPrefix(w.Header().Get("Cache-Control"), "max-age=0,") {
+	lost := ca.Errorf(ca.Unavailable, "the cable is out")
+	b.clock.pass(11 * time.Hour)
+	b.do(get(ask)) // compared, and not past half of its life
+	b.line.set(lost)
+	b.clock.pass(10 * time.Minute)
+	if w := b.do(get(ask)); !bytes.Equal(w.Body.Bytes(), first) {
 		t.Errorf("the last answer was not given: %x %v", w.Body, w.Header())
 	}
-	if s := refused(b.do(get(question(t, other, issuer, crypto.SHA1)))); s != ocsp.TryLater {
+	if s := refused(t, b.do(get(question(t, other, issuer, crypto.SHA1)))); s != ocsp.TryLater {
 		t.Errorf("without an answer in memory: %v", s)
 	}
-	b.clock.pass(4 * time.Hour)
-	if s := refused(b.do(get(ask))); s != ocsp.TryLater {
-		t.Errorf("after nextUpdate: %v", s)
+	b.clock.pass(time.Second)
+	if s := refused(t, b.do(get(ask))); s != ocsp.TryLater {
+		t.Errorf("more than ten minutes after it was compared: %v", s)
+	}
+	b.line.set(nil)
+	if w := b.do(get(ask)); !bytes.Equal(w.Body.Bytes(), first) {
+		t.Errorf("the answer that still holds was not given: %x", w.Body)
 	}
 	b.line.set(errors.New("a bug"))
-	if s := refused(b.do(get(ask))); s != ocsp.InternalError {
+	b.clock.pass(3 * time.Second)
+	if s := refused(t, b.do(get(ask))); s != ocsp.InternalError {
 		t.Errorf("a bug: %v", s)
 	}
 	b.line.set(nil)
-	read(t, b.do(get(ask)), cert, issuer)
+	b.clock.pass(time.Hour)
+	if r := read(t, b.do(get(ask)), cert, issuer); bytes.Equal(r.Raw, first) {
+		t.Error("past half of its life the answer was not renewed")
+	}
+}
+
+// TestKnownToBeWrong: an answer that the ledger contradicts is not given, even
+// when no other can be signed.
+func TestKnownToBeWrong(t *testing.T) {
+	b := newBench(t)
+	cert := b.leaf(t, "www.example")
+	ask := question(t, cert, b.issuing().Certificate(), crypto.SHA1)
+	b.do(get(ask))
+	b.revoke(t, cert, ca.KeyCompromise)
+	b.clock.pass(3 * time.Second)
+	b.line.after(1, ca.Errorf(ca.Unavailable, "the cable is out"))
+	if s := refused(t, b.do(get(ask))); s != ocsp.TryLater {
+		t.Errorf("after the ledger had said otherwise: %v", s)
+	}
+}
+
+// TestTooManyToSign: strangers cannot have more signed, or wait for it, than
+// there are places.
+func TestTooManyToSign(t *testing.T) {
+	b := newBench(t)
+	cert, never := b.leaf(t, "www.example"), b.leaf(t, "never-asked.example")
+	issuer := b.issuing().Certificate()
+	ask := question(t, cert, issuer, crypto.SHA1)
+	kept := b.do(get(ask)).Body.Bytes()
+	release := b.line.block()
+	defer release()
+	many := 4*runtime.GOMAXPROCS(0) + 256 + 1
+	answers := make(chan *httptest.ResponseRecorder, many)
+	for n := range many {
+		other := question(t, &x509.Certificate{SerialNumber: big.NewInt(int64(n) + 1)}, issuer, crypto.SHA1)
+		go func() { answers <- b.do(get(other)) }()
+	}
+	select {
+	case w := <-answers:
+		if s := refused(t, w); s != ocsp.TryLater || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("one too many: %v %v", s, w.Header())
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatal("nobody is refused")
+	}
+	if s := refused(t, b.do(get(question(t, never, issuer, crypto.SHA1)))); s != ocsp.TryLater {
+		t.Errorf("another one too many: %v", s)
+	}
+	if w := b.do(get(ask)); !bytes.Equal(w.Body.Bytes(), kept) {
+		t.Error("what is in memory is not answered meanwhile")
+	}
+	release()
+	for range many - 1 {
+		w := <-answers
+		if r, err := ocsp.ParseResponse(w.Body.Bytes(), issuer); err != nil || r.Status != ocsp.Unknown {
+			t.Fatalf("one that waited: %+v, %v", r, err)
+		}
+	}
+	read(t, b.do(get(question(t, never, issuer, crypto.SHA1))), never, issuer)
 }
 
 func TestRetiredIssuerAnswers(t *testing.T) {
@@ -281,7 +351,7 @@ func TestHTTPCaching(t *testing.T) {
 	w := b.do(get(ask))
 	now := b.clock.read().UTC()
 	for header, want := range map[string]string{
-		"Cache-Control":  "max-age=3600, public, no-transform, must-revalidate",
+		"Cache-Control":  "max-age=300, public, no-transform, must-revalidate",
 		"Last-Modified":  now.Format(http.TimeFormat),
 		"Expires":        now.Add(24 * time.Hour).Format(http.TimeFormat),
 		"Content-Length": fmt.Sprint(w.Body.Len()),
@@ -313,9 +383,13 @@ func TestHTTPCaching(t *testing.T) {
 	if got := b.do(head); got.Code != 200 || got.Body.Len() != 0 || got.Header().Get("Content-Length") != w.Header().Get("Content-Length") {
 		t.Errorf("HEAD: %d %v", got.Code, got.Header())
 	}
-	b.clock.pass(11*time.Hour + 30*time.Minute)
-	if got := b.do(get(ask)).Header().Get("Cache-Control"); !strings.HasPrefix(got, "max-age=1799,") && !strings.HasPrefix(got, "max-age=1800,") {
+	b.clock.pass(11*time.Hour + 58*time.Minute)
+	if got := b.do(get(ask)).Header().Get("Cache-Control"); !strings.HasPrefix(got, "max-age=119,") && !strings.HasPrefix(got, "max-age=120,") {
 		t.Errorf("near its renewal: %s", got)
+	}
+	b.server.MaxAge = 7 * time.Second
+	if got := b.do(get(ask)).Header().Get("Cache-Control"); !strings.HasPrefix(got, "max-age=7,") {
+		t.Errorf("with a MaxAge of seven seconds: %s", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type Config struct {
 	Clock       func() time.Time
 	Logger      *slog.Logger
 	OCSPLife    time.Duration // how long an OCSP answer is good; 0: a day
+	MaxAge      time.Duration // how long HTTP caches may keep what a revocation changes; 0: five minutes
 }
 
 // Server answers status requests. It is safe for concurrent use.
@@ -42,6 +44,7 @@ type Server struct {
 	Config
 	answers *answers
 	signing singleflight.Group // by cache key: one ledger look and one signature for all who ask at once
+	queue   *queue
 	crls    *crls
 }
 
@@ -50,8 +53,11 @@ func New(cfg Config) *Server {
 	if cfg.OCSPLife == 0 {
 		cfg.OCSPLife = 24 * time.Hour
 	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = 5 * time.Minute
+	}
 	return &Server{
-		Config: cfg, answers: newAnswers(maxAnswers),
+		Config: cfg, answers: newAnswers(maxAnswers), queue: newQueue(4*runtime.GOMAXPROCS(0), maxWaiting),
 		crls: &crls{from: cfg.Revocations, held: map[crlName]*heldCRL{}},
 	}
 }
