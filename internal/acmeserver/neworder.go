@@ -109,7 +109,9 @@ func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fres
 	}
 	taken := s.Authority.Profiles[o.Profile].Evidence
 	for _, name := range o.Identifiers {
-		at := slices.IndexFunc(valid, func(a Authorization) bool { return a.Identifier == name && slices.Contains(taken, a.Method) })
+		at := slices.IndexFunc(valid, func(a Authorization) bool {
+			return a.Identifier == name && slices.Contains(taken, a.Method) && s.stands(&a)
+		})
 		var a Authorization
 		if at >= 0 {
 			a = valid[at]
@@ -125,6 +127,16 @@ func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fres
 		o.Authorizations = append(o.Authorizations, a.ID)
 	}
 	return all, fresh, nil
+}
+
+// stands tells whether a proof would be taken today as well: by a challenge that
+// is still offered, of an address that may still be certified. Who withdraws one
+// of these does not want to wait until the last authorisation has ended.
+func (s *Server) stands(a *Authorization) bool {
+	if addr, ok := a.Identifier.Addr(); ok && s.CheckAddress(addr) != nil {
+		return false
+	}
+	return slices.Contains(s.methods(a.Identifier), a.Method)
 }
 
 func (s *Server) freshAuthorization(account string, name ca.Identifier, now time.Time) Authorization {
@@ -157,7 +169,7 @@ func (s *Server) preAuthorize(ctx context.Context, c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(valid) > 0 {
+	if len(valid) > 0 && s.stands(&valid[0]) {
 		a := s.authorizationAnswer(&valid[0])
 		a.location = s.authzURL(valid[0].ID)
 		return a, nil

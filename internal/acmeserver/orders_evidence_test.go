@@ -1,9 +1,11 @@
 package acmeserver_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
+	"chancery/acme"
 	"chancery/internal/acmeserver"
 	"chancery/internal/sqldb"
 	"chancery/internal/storetest"
@@ -50,5 +52,36 @@ func TestEvidenceIsToldOnce(t *testing.T) {
 		if !strings.Contains(text, "http-01") || !strings.Contains(text, id) || strings.Contains(text, "status 200") {
 			t.Errorf("a certificate's event has %q; want the method and authorization %s, and not what was seen", text, id)
 		}
+	}
+}
+
+// TestWithdrawnMethod: a proof by a challenge that is no longer offered does not
+// do for a new order.
+func TestWithdrawnMethod(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.client()
+	w.obtain(c, "a.example") // by http-01
+	w.config.Challenges = []string{"dns-01"}
+	second := w.another()
+	defer w.close(second)
+	order := `{"identifiers":[{"type":"dns","value":"a.example"}]}`
+	for _, test := range []struct {
+		server      *acmeserver.Server
+		path, order string
+		code        int
+		want        string
+	}{
+		{w.server, "/acme/new-order", order, http.StatusCreated, "ready"},
+		{second, "/acme/new-order", order, http.StatusCreated, "pending"},
+		{w.server, "/acme/new-authz", `{"identifier":{"type":"dns","value":"a.example"}}`, http.StatusOK, "valid"},
+		{second, "/acme/new-authz", `{"identifier":{"type":"dns","value":"a.example"}}`, http.StatusCreated, "pending"},
+	} {
+		r := w.send(test.server, c, w.base+test.path, test.order)
+		if got := members(t, r); r.StatusCode != test.code || got["status"] != test.want {
+			t.Errorf("%s gave %d %v; want %d %s", test.path, r.StatusCode, got, test.code, test.want)
+		}
+	}
+	if o := w.order(c, "a.example"); o.Status != acme.OrderReady {
+		t.Errorf("where it is offered the order is %s", o.Status)
 	}
 }
