@@ -26,47 +26,48 @@ const (
 
 // http01 fetches the key authorization (RFC 8555 §8.3), following redirects.
 func (v *Validator) http01(ctx context.Context, j Job, t *trail) (netip.Addr, *Failure) {
-	at := &url.URL{
+	p := page{host: j.Target.Value, limit: len(j.KeyAuthorization) + bodySlack, at: &url.URL{
 		Scheme: "http",
 		Host:   hostPort(j.Target.Value, v.conf.HTTPPort, 80),
 		Path:   "/.well-known/acme-challenge/" + j.Token,
-	}
+	}}
+	p.url = p.at.String()
 	seen := map[string]bool{}
 	for hops := 0; ; hops++ {
-		port, f := v.permit(at)
+		port, f := v.permit(&p)
 		switch {
 		case f != nil:
 			return netip.Addr{}, f
 		case hops > maxRedirects:
-			return netip.Addr{}, fail(IncorrectResponse, "there were more than %d redirects, the last to %s", maxRedirects, at)
-		case seen[at.String()]:
-			return netip.Addr{}, fail(IncorrectResponse, "the redirects form a loop through %s", at)
+			return netip.Addr{}, fail(IncorrectResponse, "there were more than %d redirects, the last to %s", maxRedirects, p.url)
+		case seen[p.at.String()]:
+			return netip.Addr{}, fail(IncorrectResponse, "the redirects form a loop through %s", p.url)
 		}
-		seen[at.String()] = true
-		p, f := v.get(ctx, page{at: at, port: port, limit: len(j.KeyAuthorization) + bodySlack}, t)
-		if f != nil {
+		seen[p.at.String()] = true
+		p.port = port
+		if p, f = v.get(ctx, p, t); f != nil {
 			return p.addr, f
 		}
 		if p.next == nil {
 			return p.addr, p.compare(j)
 		}
-		at = p.next
+		p = p.follow()
 	}
 }
 
 // permit gives the port of a URL that may be fetched, or a failure: a redirect
 // may lead to any host, but not to a service that is no web server.
-func (v *Validator) permit(u *url.URL) (uint16, *Failure) {
-	usual := v.conf.HTTPPort
+func (v *Validator) permit(p *page) (uint16, *Failure) {
+	u, usual := p.at, v.conf.HTTPPort
 	switch u.Scheme {
 	case "http":
 	case "https":
 		usual = v.conf.TLSPort
 	default:
-		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only http and https are", u.Redacted())
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only http and https are", p.url)
 	}
 	if u.User != nil || u.Hostname() == "" {
-		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: it has no host or has a user name", u.Redacted())
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: it has no host or has a user name", p.url)
 	}
 	if u.Port() == "" {
 		return usual, nil
@@ -74,38 +75,65 @@ func (v *Validator) permit(u *url.URL) (uint16, *Failure) {
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	port := uint16(n)
 	if err != nil || port != 80 && port != 443 && port != v.conf.HTTPPort && port != v.conf.TLSPort {
-		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only ports 80 and 443 are allowed", u)
+		return 0, fail(IncorrectResponse, "the redirect to %s is not followed: only ports 80 and 443 are allowed", p.url)
 	}
 	return port, nil
 }
 
 // page is what a GET asked for and brought.
 type page struct {
+	host  string     // that is being validated
+	home  netip.Addr // where the first page was; zero for the first
 	at    *url.URL
+	url   string // at, as it may be shown
 	port  uint16
 	limit int // of the body, in bytes
 
-	url  string // at, in words
-	addr netip.Addr
-	code int
-	body []byte
-	long bool     // the body went on beyond the limit
-	next *url.URL // where a redirect leads
+	foreign bool // from another host, or another address, than the first
+	addr    netip.Addr
+	code    int
+	body    []byte
+	long    bool     // the body went on beyond the limit
+	next    *url.URL // where a redirect leads
+}
+
+// follow gives the page that this one redirects to.
+func (p page) follow() page {
+	next := page{host: p.host, home: p.home, at: p.next, url: p.next.Redacted(), limit: p.limit}
+	if !next.home.IsValid() {
+		next.home = p.addr
+	}
+	if p.foreign {
+		next.url = p.next.Scheme + "://" + p.next.Host + "/…" // the rest is that page's content
+	}
+	return next
+}
+
+// excerpt quotes the beginning of the body, if it is the subscriber's own. A
+// redirect makes us fetch from hosts that we reach and its author may not: he
+// is not to read there through us.
+func (p page) excerpt() string {
+	if p.foreign {
+		return "what is not shown after a redirect to another host"
+	}
+	return excerpt(p.body)
 }
 
 // get fetches one URL, without following redirects, over a connection to a
 // checked address, and fills the page in.
 func (v *Validator) get(ctx context.Context, p page, t *trail) (page, *Failure) {
-	p.url = p.at.String()
 	host := strings.TrimSuffix(p.at.Hostname(), ".")
+	p.foreign = !strings.EqualFold(host, p.host)
 	conn, addr, f := v.dial(ctx, host, p.port, t)
 	p.addr = addr
 	if f != nil {
 		f.Detail = printable("GET "+p.url+": "+f.Detail, maxDetail)
 		return p, f
 	}
+	// The same name at another address is another host: its owner rules the DNS.
+	p.foreign = p.foreign || p.home.IsValid() && addr != p.home
 	defer conn.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.at.String(), nil)
 	if err != nil {
 		return p, fail(IncorrectResponse, "%q cannot be fetched: %s", p.url, err).because(err).at(addr)
 	}
@@ -124,7 +152,7 @@ func (v *Validator) get(ctx context.Context, p page, t *trail) (page, *Failure) 
 	}
 	defer resp.Body.Close()
 	p.code = resp.StatusCode
-	t.add("GET %s gave status %d", p.url, p.code)
+	t.add("GET %s gave status %d", p.at, p.code)
 	return p.read(resp, t)
 }
 
@@ -133,7 +161,8 @@ func (p page) read(resp *http.Response, t *trail) (page, *Failure) {
 	if location := resp.Header.Get("Location"); location != "" && isRedirect(p.code) {
 		next, err := resp.Request.URL.Parse(location)
 		if err != nil {
-			return p, fail(IncorrectResponse, "GET %s at %s: status %d with the unreadable Location %s", p.url, p.addr, p.code, excerpt([]byte(location))).because(err).at(p.addr)
+			p.body = []byte(location)
+			return p, fail(IncorrectResponse, "GET %s at %s: status %d with the unreadable Location %s", p.url, p.addr, p.code, p.excerpt()).because(err).at(p.addr)
 		}
 		next.Fragment, next.RawFragment = "", ""
 		t.add("redirect to %s", next.Redacted())
@@ -150,7 +179,7 @@ func (p page) read(resp *http.Response, t *trail) (page, *Failure) {
 		if timedOut(err) {
 			why = "the body did not end in time"
 		}
-		return p, fail(Connection, "GET %s at %s: %s after %d bytes (%s): %s", p.url, p.addr, why, len(body), excerpt(body), err).because(err).at(p.addr)
+		return p, fail(Connection, "GET %s at %s: %s after %d bytes (%s): %s", p.url, p.addr, why, len(body), p.excerpt(), err).because(err).at(p.addr)
 	}
 	return p, nil
 }
@@ -168,17 +197,17 @@ func isRedirect(code int) bool {
 // counts; white space at the end of the body does not (RFC 8555 §8.3 step 4).
 func (p page) compare(j Job) *Failure {
 	if p.code != http.StatusOK {
-		return fail(Unauthorized, "GET %s at %s: status %d instead of 200; the body begins with %s; expected %q",
-			p.url, p.addr, p.code, excerpt(p.body), j.KeyAuthorization).at(p.addr)
+		return fail(Unauthorized, "GET %s at %s: status %d instead of 200; the body has %d bytes and begins with %s; expected %q",
+			p.url, p.addr, p.code, len(p.body), p.excerpt(), j.KeyAuthorization).at(p.addr)
 	}
 	body := bytes.TrimRight(p.body, " \t\r\n\v\f")
 	if p.long {
 		return fail(IncorrectResponse, "GET %s at %s: the body is longer than %d bytes and begins with %s; expected %q and nothing else",
-			p.url, p.addr, p.limit, excerpt(p.body), j.KeyAuthorization).at(p.addr)
+			p.url, p.addr, p.limit, p.excerpt(), j.KeyAuthorization).at(p.addr)
 	}
 	if !same(body, []byte(j.KeyAuthorization)) {
 		return fail(Unauthorized, "GET %s at %s: the body has %d bytes and begins with %s; expected %q",
-			p.url, p.addr, len(p.body), excerpt(p.body), j.KeyAuthorization).at(p.addr)
+			p.url, p.addr, len(p.body), p.excerpt(), j.KeyAuthorization).at(p.addr)
 	}
 	return nil
 }
@@ -188,7 +217,11 @@ func (p page) exchangeFailure(err error) *Failure {
 	if timedOut(err) {
 		return fail(Connection, "GET %s at %s: connected, but there was no answer in time", p.url, p.addr).because(err).at(p.addr)
 	}
-	return fail(Connection, "GET %s at %s: the exchange failed: %s", p.url, p.addr, err).because(err).at(p.addr)
+	why := err.Error()
+	if p.foreign {
+		why = "no answer in HTTP" // the error quotes what came
+	}
+	return fail(Connection, "GET %s at %s: the exchange failed: %s", p.url, p.addr, why).because(err).at(p.addr)
 }
 
 // handshake begins TLS. Certificates are not verified: a site may redirect to its

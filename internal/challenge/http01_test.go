@@ -205,6 +205,82 @@ func TestHTTP01Redirects(t *testing.T) {
 	}
 }
 
+// Whoever can redirect us may not read, through our words, what he cannot reach.
+func TestHTTP01ShowsNothingOfOtherHosts(t *testing.T) {
+	const secret = "internal-secret"
+	second := netip.MustParseAddr("127.0.0.3")
+	say := func(code int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, text)
+		}
+	}
+	location := func(to string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", to)
+			w.WriteHeader(http.StatusFound)
+		}
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		to     string // the other host; "" for the same name at another address
+		kind   challenge.Kind
+		words  []string
+	}{
+		"wrong body":          {say(200, secret), "http://y.example:HTTP/x", challenge.Unauthorized, []string{"has 15 bytes", "not shown"}},
+		"other status":        {say(500, secret), "http://y.example:HTTP/x", challenge.Unauthorized, []string{"status 500", "not shown"}},
+		"long body":           {say(200, strings.Repeat(secret, 1000)), "http://y.example:HTTP/x", challenge.IncorrectResponse, []string{"longer than"}},
+		"an address":          {say(200, secret), "http://127.0.0.3:HTTP/x", challenge.Unauthorized, []string{"not shown"}},
+		"the name rebound":    {say(200, secret), "", challenge.Unauthorized, []string{"not shown"}},
+		"unreadable Location": {location("http://[" + secret), "http://y.example:HTTP/x", challenge.IncorrectResponse, []string{"unreadable"}},
+		"another redirect":    {location("http://127.0.0.1/?" + secret), "http://y.example:HTTP/x", challenge.Refused, []string{"http://127.0.0.1/…", "loopback"}},
+		"scheme":              {location("ftp://y.example/?" + secret), "http://y.example:HTTP/x", challenge.IncorrectResponse, []string{"ftp://y.example/…"}},
+		"half a body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "500")
+			_, _ = io.WriteString(w, secret)
+		}, "http://y.example:HTTP/x", challenge.Connection, []string{"broke off after 15 bytes"}},
+		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			must(t, err)
+			_, _ = io.WriteString(conn, secret+"\r\n\r\n")
+			conn.Close()
+		}, "http://y.example:HTTP/x", challenge.Connection, []string{"exchange failed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.conf.Policy.Allow = prefixes("127.0.0.2/31")
+			must(t, r.dns.Set("y.example", "A", second.String()))
+			must(t, r.dns.Set("x.example", "AAAA"))
+			must(t, r.dns.Sequence("x.example", "A", []string{front.String()}, []string{second.String()}))
+			var got http.Header
+			port := serve(t, second, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				got = q.Header.Clone()
+				c.answer(w, q)
+			}))
+			to := strings.ReplaceAll(c.to, "HTTP", strconv.Itoa(int(port)))
+			if to == "" {
+				to = "/again"
+			}
+			l, err := net.Listen("tcp", netip.AddrPortFrom(front, port).String())
+			must(t, err)
+			t.Cleanup(func() { l.Close() })
+			go func() { _ = http.Serve(l, location(to)) }()
+			r.conf.HTTPPort = port
+			_, err = r.validate(challenge.HTTP01, "x.example")
+			f := wantFailure(t, err, c.kind, c.words...)
+			if strings.Contains(f.Detail, secret) {
+				t.Errorf("it is told what stands there: %s", f.Detail)
+			}
+			// Nothing of ours goes there but the product's name.
+			got.Del("User-Agent")
+			got.Del("Accept")
+			if got.Del("Connection"); len(got) != 0 {
+				t.Errorf("the other host was sent %v", got)
+			}
+		})
+	}
+}
+
 // A redirect may lead to https whose certificate is worth nothing.
 func TestHTTP01RedirectToHTTPS(t *testing.T) {
 	r := newRig(t)
