@@ -31,9 +31,10 @@ type Config struct {
 	// Net is "udp" (also when empty: UDP, then TCP if an answer was truncated)
 	// or "tcp" (TCP only).
 	Net string
-	// MixCase writes each question in random upper and lower case and demands
-	// it back the same, which makes forged UDP answers harder. A few old servers
-	// do not keep the case; therefore it is off unless asked for.
+	// MixCase writes each question over UDP in random upper and lower case and
+	// demands it back the same, which makes forged answers harder. A server that
+	// does not keep the case is asked again over TCP, or in plain case if it has
+	// none; and everything after the first round of Attempts is in plain case.
 	MixCase bool
 	// HostsFile is a file in the format of /etc/hosts that [Resolver.Host] and
 	// [Resolver.Addresses] consult before the DNS; "" means none. It is read

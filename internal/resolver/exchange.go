@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,9 +25,10 @@ const maxRecords = 512
 // NOERROR or NXDOMAIN. The error is that of the last server.
 func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, string, *Error) {
 	var last *Error
-	for range r.attempts {
+	for round := range r.attempts {
 		for _, server := range r.servers {
-			m, err := r.askServer(ctx, server, question{name, qtype})
+			// A server that chokes on mixed case gets it once only.
+			m, err := r.askServer(ctx, server, question{name: name, qtype: qtype, mixed: r.mixCase && round == 0})
 			if err == nil {
 				return m, server, nil
 			}
@@ -45,19 +47,21 @@ func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg
 type question struct {
 	name  string
 	qtype uint16
+	mixed bool // ask in random case, where that helps: over UDP
 }
 
-// askServer asks one server, by TCP after a truncated UDP answer, and without
-// EDNS if the server does not understand it (RFC 6891 §6.2.2).
+// plain is the question as it is.
+func (q question) plain() question {
+	q.mixed = false
+	return q
+}
+
+// askServer asks one server, without EDNS if it does not understand that (RFC
+// 6891 §6.2.2).
 func (r *Resolver) askServer(ctx context.Context, server string, q question) (*dns.Msg, *Error) {
-	m, err := r.exchange(ctx, r.net, server, r.query(q, true))
-	if err == nil && m.Truncated && r.net == "udp" {
-		m, err = r.exchange(ctx, "tcp", server, r.query(q, true))
-	}
+	m, err := r.askOver(ctx, server, q, true)
 	if err == nil && m.Rcode == dns.RcodeFormatError {
-		if m, err = r.exchange(ctx, r.net, server, r.query(q, false)); err == nil && m.Truncated && r.net == "udp" {
-			m, err = r.exchange(ctx, "tcp", server, r.query(q, false))
-		}
+		m, err = r.askOver(ctx, server, q, false)
 	}
 	switch {
 	case err != nil:
@@ -72,11 +76,32 @@ func (r *Resolver) askServer(ctx context.Context, server string, q question) (*d
 	return m, nil
 }
 
+// askOver asks by UDP, and by TCP after a truncated answer or one that does not
+// keep the question's case: either somebody forges answers, which TCP ends, or
+// the server is one of the few that change the case. If such a server has no TCP,
+// it is asked in plain case: it must not keep names from being found.
+func (r *Resolver) askOver(ctx context.Context, server string, q question, edns bool) (*dns.Msg, *Error) {
+	if r.net == "tcp" {
+		return r.exchange(ctx, "tcp", server, query(q.plain(), edns))
+	}
+	m, err := r.exchange(ctx, "udp", server, query(q, edns))
+	if err != nil && errors.Is(err.Err, errCase) {
+		if m, err := r.exchange(ctx, "tcp", server, query(q.plain(), edns)); err == nil {
+			return m, nil
+		}
+		m, err = r.exchange(ctx, "udp", server, query(q.plain(), edns))
+	}
+	if err == nil && m.Truncated {
+		return r.exchange(ctx, "tcp", server, query(q.plain(), edns))
+	}
+	return m, err
+}
+
 // query builds a message with a random id.
-func (r *Resolver) query(q question, edns bool) *dns.Msg {
+func query(q question, edns bool) *dns.Msg {
 	m := new(dns.Msg)
 	name := q.name + "."
-	if r.mixCase {
+	if q.mixed {
 		name = mixCase(name)
 	}
 	m.SetQuestion(name, q.qtype)
@@ -123,6 +148,9 @@ func receive(conn *dns.Conn, q *dns.Msg, datagrams bool) (*dns.Msg, *Error) {
 			if complaint = mismatch(q, m); complaint == "" {
 				return m, nil
 			}
+			if datagrams && caseChanged(q, m) {
+				return nil, &Error{Kind: Malformed, Reason: errCase.Error(), Err: errCase}
+			}
 		case errors.As(err, &below) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
 			if complaint != "" {
 				return nil, &Error{Kind: Malformed, Reason: complaint}
@@ -152,6 +180,19 @@ func mismatch(q, m *dns.Msg) string {
 		return "it answers another question"
 	}
 	return ""
+}
+
+// errCase: everything is right but the case of the question's name.
+var errCase = errors.New("it does not keep the case of the question")
+
+// caseChanged tells whether that is all in which a message fails to answer.
+func caseChanged(q, m *dns.Msg) bool {
+	if len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, q.Question[0].Name) || m.Question[0].Name == q.Question[0].Name {
+		return false
+	}
+	same := *m
+	same.Question = []dns.Question{{Name: q.Question[0].Name, Qtype: m.Question[0].Qtype, Qclass: m.Question[0].Qclass}}
+	return mismatch(q, &same) == ""
 }
 
 // netError sorts an error of the network.

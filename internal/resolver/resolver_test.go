@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,6 +228,70 @@ func TestMixCaseIsSent(t *testing.T) {
 	if got := s.Queries()[0].Raw; got == strings.ToLower(got) { // one in 2^71 says so wrongly
 		t.Errorf("the question %q is in lower case", got)
 	}
+}
+
+// folding answers truthfully, and changes the question's case.
+func folding(q *dns.Msg) *dns.Msg {
+	return reply(q, func(m *dns.Msg) { m.Question[0].Name = strings.ToLower(m.Question[0].Name) })
+}
+
+// overTCP serves the same address over TCP.
+func overTCP(t *testing.T, addr string, answer func(*dns.Msg) *dns.Msg) (asked *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	set(t, err)
+	asked = new(atomic.Int64)
+	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		asked.Add(1)
+		_ = w.WriteMsg(answer(q))
+	})}
+	started := make(chan struct{})
+	s.NotifyStartedFunc = func() { close(started) }
+	go func() { _ = s.ActivateAndServe() }()
+	<-started
+	t.Cleanup(func() { _ = s.Shutdown() })
+	return asked
+}
+
+// A server that does not keep the case of names must not keep them from being
+// found; one that chokes on it neither.
+func TestMixCaseFallsBack(t *testing.T) {
+	name := strings.Repeat("abcdefgh.", 8) + "example"
+	lookUp := func(t *testing.T, addr string) {
+		t.Helper()
+		r := newResolver(t, resolver.Config{Servers: []string{addr}, MixCase: true})
+		got, err := r.TXT(t.Context(), name)
+		if err != nil || fmt.Sprint(got) != "[true]" {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+	t.Run("with TCP", func(t *testing.T) {
+		addr := raw(t, func(q *dns.Msg) []*dns.Msg { return []*dns.Msg{folding(q)} })
+		asked := overTCP(t, addr, folding)
+		if lookUp(t, addr); asked.Load() != 1 {
+			t.Errorf("%d questions came by TCP", asked.Load())
+		}
+	})
+	t.Run("without TCP", func(t *testing.T) {
+		lookUp(t, raw(t, func(q *dns.Msg) []*dns.Msg { return []*dns.Msg{folding(q)} }))
+	})
+	t.Run("refuses", func(t *testing.T) {
+		lookUp(t, raw(t, func(q *dns.Msg) []*dns.Msg {
+			if n := q.Question[0].Name; n != strings.ToLower(n) {
+				return []*dns.Msg{new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)}
+			}
+			return []*dns.Msg{reply(q, nil)}
+		}))
+	})
+	t.Run("forged in plain case", func(t *testing.T) {
+		addr := raw(t, func(q *dns.Msg) []*dns.Msg {
+			lie := folding(q)
+			lie.Answer[0].(*dns.TXT).Txt = []string{"forged"}
+			return []*dns.Msg{lie, reply(q, nil)}
+		})
+		overTCP(t, addr, func(q *dns.Msg) *dns.Msg { return reply(q, nil) })
+		lookUp(t, addr)
+	})
 }
 
 func TestFailOver(t *testing.T) {
