@@ -63,6 +63,19 @@ func TestGood(t *testing.T) {
 		"one URL on loopback": {"url.base = 'https://127.8.9.10'", func(c *Config) bool {
 			return c.Loopback() && c.URL.Status == "http://localhost:8443"
 		}},
+		"a name below a domain": {"hierarchy.domains = ['a.example', 'corp.internal']\n[url]\nbase = 'https://ca.corp.internal'\nstatus = 'http://x'", func(c *Config) bool {
+			return c.CheckDomains() == nil
+		}},
+		"a domain itself": {"hierarchy.domains = ['corp.internal']\n[url]\nbase = 'https://corp.internal'\nstatus = 'http://x'", func(c *Config) bool {
+			return c.CheckDomains() == nil
+		}},
+		"a private address beside domains": {"hierarchy.domains = ['corp.internal']\n[url]\nbase = 'https://100.64.1.2'\nstatus = 'http://x'", func(c *Config) bool {
+			return c.CheckDomains() == nil
+		}},
+		"localhost beside domains": {"hierarchy.domains = ['corp.internal']\nlisten.public = '127.0.0.1:0'", func(c *Config) bool {
+			c.Bound(7, 9)
+			return c.CheckDomains() == nil
+		}},
 		"durations": {"[acme]\norder_life = '1d12h'\nauthorization_life = '90d'", func(c *Config) bool {
 			return c.ACME.OrderLife.Std() == 36*time.Hour && c.ACME.AuthorizationLife.Std() == 90*24*time.Hour
 		}},
@@ -158,6 +171,9 @@ func TestBad(t *testing.T) {
 		{"hierarchy.root_key = 'rsa-1024'", "hierarchy.root_key", "is not one of ecdsa-p256"},
 		{"hierarchy.issuer_life = '8000d'", "hierarchy.issuer_life", "nothing outlives its root"},
 		{"hierarchy.domains = ['*.x']", "hierarchy.domains", "without \"*.\""},
+		{"hierarchy.domains = ['corp.internal']\n[url]\nbase = 'https://ca.corp.example'\nstatus = 'http://x'", "hierarchy.domains", "ca.corp.example of url.base is not below any of them"},
+		{"hierarchy.domains = ['corp.internal']\n[url]\nbase = 'https://evilcorp.internal'\nstatus = 'http://x'", "hierarchy.domains", "not below any of them"},
+		{"hierarchy.domains = ['corp.internal']\n[url]\nbase = 'https://192.0.2.1'\nstatus = 'http://x'", "hierarchy.domains", "only private addresses"},
 		{"hierarchy.organization = ' '", "hierarchy.organization", "1 to 64 characters"},
 		{"hierarchy.crl_shards = 0", "hierarchy.crl_shards", "out of range"},
 		{"validation.allow = ['10.0.0.1/8']", "validation.allow", "write 10.0.0.0/8"},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -33,7 +34,43 @@ func (v *checker) hierarchy() {
 		}
 	}
 	v.unique("hierarchy.domains", h.Domains)
+	v.ownName()
 	v.between("hierarchy.crl_shards", h.CRLShards, numbers{1, 1024})
+}
+
+// ownName wants the server's own name to be one that the authority may certify.
+func (v *checker) ownName() {
+	h := v.c.Hierarchy
+	u, err := url.Parse(v.c.URL.Base)
+	if err != nil || u.Hostname() == "" || len(h.Domains) == 0 {
+		return
+	}
+	host := u.Hostname()
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip = ip.Unmap(); !ip.IsPrivate() && !ip.IsLoopback() && !netip.MustParsePrefix("100.64.0.0/10").Contains(ip) {
+			v.report("hierarchy.domains", "with domains only private addresses can be certified, and url.base is %s: this server could not certify itself; give url.base a name below one of the domains", v.c.URL.Base)
+		}
+		return
+	}
+	// The authority always may certify localhost and what is below it.
+	for _, domain := range append(slices.Clone(h.Domains), "localhost") {
+		if host == domain || strings.HasSuffix(host, "."+domain) {
+			return
+		}
+	}
+	v.report("hierarchy.domains", "%s of url.base is not below any of them, so this server could not certify itself: add its domain, or name the server below one of them", host)
+}
+
+// CheckDomains tells whether the authority that section hierarchy describes may
+// certify this server under url.base. Load has done so unless url.base followed
+// from a port that the system chose; ask again before making an authority, as
+// it cannot be changed. The error is Problems.
+func (c *Config) CheckDomains() error {
+	v := &checker{c: c}
+	if v.ownName(); len(v.problems) > 0 {
+		return v.problems
+	}
+	return nil
 }
 
 // profileName is what may stand in a URL, a file name and a JSON object alike.

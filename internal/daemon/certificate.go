@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -16,6 +17,14 @@ import (
 	"chancery/internal/ca"
 )
 
+const (
+	// ownProfile is the shipped profile of our own certificate. It is one that a
+	// deployment cannot replace, lest a mistake in a file closes the server.
+	ownProfile = "own-service"
+	// certificatePace is how often we look whether it is time for another.
+	certificatePace = 5 * time.Second
+)
+
 // servingCertificate is the certificate that the public listener shows, from
 // our own authority. Its key lives in memory only: each start gets a new one.
 type servingCertificate struct {
@@ -23,8 +32,27 @@ type servingCertificate struct {
 	issuer  string // of the current one; owned by renewCertificate, which one goroutine at a time calls
 }
 
+// errNoCertificate ends TLS handshakes while there is no certificate.
+var errNoCertificate = errors.New("this server has no certificate yet")
+
 func (s *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return s.current.Load(), nil
+	if c := s.current.Load(); c != nil {
+		return c, nil
+	}
+	return nil, errNoCertificate
+}
+
+// firstCertificate gets the certificate that the public side starts with. Where
+// there was a hierarchy before this start, as on a replica that lacks the new
+// issuer's key, the status side is of use without it: then it is tried again in
+// the background, TLS handshakes fail, and we are not ready.
+func (d *Daemon) firstCertificate(ctx context.Context) error {
+	err := d.renewCertificate(ctx)
+	if err == nil || d.founded || ctx.Err() != nil {
+		return err
+	}
+	d.Logger.ErrorContext(ctx, "HTTPS is not served yet; it will be tried again. The status side is served", "again_in", certificatePace, "error", err)
+	return nil
 }
 
 // renewCertificate gets a new certificate when there is none, when a third of
@@ -47,7 +75,7 @@ func (d *Daemon) renewCertificate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ca.Principal{Room: "core", ID: "tls"}, Key: key.Public(), Names: names, Profile: "tls-server"}
+	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ca.Principal{Room: "core", ID: "tls"}, Key: key.Public(), Names: names, Profile: ownProfile}
 	for _, n := range names {
 		req.Evidence = append(req.Evidence, ca.Evidence{Identifier: n, Method: "own-service", At: now, Expires: now.Add(time.Hour), Detail: "url.base of this server"})
 	}

@@ -93,7 +93,7 @@ func (d *Daemon) wire(ctx context.Context) error {
 		Authority: d.authority, Revocations: d.store, Clock: time.Now, Logger: d.Logger, OCSPLife: d.Config.Status.OCSPLife.Std(),
 		MaxAge: d.Config.Status.MaxAge.Std(),
 	})
-	if err := d.renewCertificate(ctx); err != nil {
+	if err := d.firstCertificate(ctx); err != nil {
 		return err
 	}
 	room, err := d.acmeRoom(d.Config)

@@ -79,7 +79,14 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if err != nil {
 		return h, err
 	}
-	return h, h.authority.Reload(ctx)
+	if err := h.authority.Reload(ctx); err != nil {
+		return h, err
+	}
+	if len(h.authority.Issuers().List()) == 0 {
+		// A hierarchy is for ever: see first that it can certify this server.
+		return h, o.Config.CheckDomains()
+	}
+	return h, nil
 }
 
 // openKeys unlocks the key directory in the way that the configuration says.
@@ -130,6 +137,9 @@ func loadProfiles(dir string) (map[string]*ca.Profile, error) {
 		name, ok := strings.CutSuffix(e.Name(), ".toml")
 		if !ok || e.IsDir() {
 			continue
+		}
+		if name == ownProfile {
+			return nil, fmt.Errorf("%s: the profile of the server's own certificate cannot be replaced; give the file another name", filepath.Join(dir, e.Name()))
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {

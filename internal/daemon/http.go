@@ -82,6 +82,8 @@ func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 	case d.authority.Issuers().Line(ca.DefaultLine, time.Now()) == nil:
 		http.Error(w, "no issuer can sign", http.StatusServiceUnavailable)
+	case d.cert.current.Load() == nil:
+		http.Error(w, "HTTPS has no certificate", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(w, "ready")
 	}

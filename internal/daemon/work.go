@@ -31,7 +31,7 @@ func (d *Daemon) duties() []duty {
 			return err
 		}},
 		{"hierarchy", 5 * time.Second, d.authority.Reload},
-		{"own certificate", time.Minute, d.renewCertificate},
+		{"own certificate", certificatePace, d.renewCertificate},
 		{"nonce keys", time.Minute, d.turnNonceKeys},
 		{"expiry", time.Hour, d.warnOfEnds},
 	}
