@@ -113,7 +113,7 @@ func (p *Profile) window(notBefore, notAfter, now time.Time) (from, to time.Time
 		to = from.Add(p.life - time.Second)
 	}
 	if (!p.Endless || !notAfter.IsZero()) && to.Sub(now) > p.maxLife {
-		return from, to, Errorf(Invalid, "notAfter is too late: profile %s allows certificates that end within %s from now", p.Name, days(p.maxLife))
+		return from, to, Errorf(Invalid, "notAfter is too late: profile %s allows certificates of %s at most, counted from now", p.Name, days(p.maxLife))
 	}
 	return from, to, nil
 }
