@@ -30,6 +30,7 @@ type Rule string
 const (
 	RuleUnrestricted Rule = "unrestricted"     // no property concerns the request (RFC 8659 §3)
 	RuleAuthorized   Rule = "authorized"       // a record names the CA, and its parameters are satisfied
+	RuleUnknown      Rule = "unknown"          // the set is not the one that was found for this name
 	RuleCritical     Rule = "unknown-critical" // RFC 8659 §4.5
 	RuleNobody       Rule = "nobody"           // an empty issuer
 	RuleMalformed    Rule = "malformed"        // as an empty issuer (RFC 8659 §4.2)
@@ -103,6 +104,9 @@ func (s Set) concerning(subject Subject) concern {
 // alternatives: one that authorises is enough.
 func Authorize(s Set, q Request) Decision {
 	c := s.concerning(q.Subject)
+	if !s.of(q.Subject) {
+		return Decision{Rule: RuleUnknown, Reason: unknown(q.Subject)}
+	}
 	if c.stop != nil {
 		return Decision{Rule: RuleCritical, Reason: stopped(s, *c.stop)}
 	}
@@ -160,6 +164,19 @@ func (q Request) parameters(p Property) (Rule, string) {
 		return RuleMethod, "it permits " + abridged(strings.Join(labels, ", ")) + " alone"
 	}
 	return RuleAuthorized, "it names this CA and its parameters are satisfied"
+}
+
+// of tells whether the set was found for the subject. The zero set, which comes with
+// a lookup's error, was found for none, so nobody can take it for "no CAA".
+func (s Set) of(subject Subject) bool {
+	if subject.Form == Address {
+		return s.Name != "" && s.Name == subject.Name
+	}
+	return s.Name != "" && s.Name == subject.Domain
+}
+
+func unknown(subject Subject) string {
+	return "the CAA records of " + subject.Name + " are not known, so no CA may issue: look them up first"
 }
 
 func stopped(s Set, p Property) string {

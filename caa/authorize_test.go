@@ -1,6 +1,7 @@
 package caa
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,9 @@ func found(t *testing.T, name string, lines ...string) Name {
 		t.Fatal(err)
 	}
 	set := Set{Name: s.Domain, Authentic: true, Records: records(lines...)}
+	if s.Form == Address {
+		set.Name = s.Name
+	}
 	if len(lines) > 0 {
 		set.Owner = s.Domain
 	}
@@ -148,6 +152,27 @@ func TestAuthorizeAccounts(t *testing.T) {
 	n := found(t, "a.test", "0 issue ;")
 	if d := Authorize(n.Set, Request{Issuers: []string{""}, Subject: n.Subject}); d.Allowed {
 		t.Error("a CA without a name is taken for nobody's")
+	}
+}
+
+// TestUnknownIsNotUnrestricted: a set that was not found for the name, such as the
+// one that comes with a lookup's error, permits nothing.
+func TestUnknownIsNotUnrestricted(t *testing.T) {
+	for _, name := range []string{"a.test", "*.a.test", "x@a.test", "192.0.2.1"} {
+		n := found(t, name)
+		for _, set := range []Set{{}, {Name: "b.test"}, {Name: "*.a.test"}, {Name: "x@a.test"}, {Name: "192.0.2.2"}} {
+			if d := Authorize(set, Request{Issuers: []string{"ca.example"}, Subject: n.Subject}); d.Allowed || d.Rule != RuleUnknown {
+				t.Errorf("%s by the set of %q: %+v", name, set.Name, d)
+			}
+			q := Question{Names: []Name{{n.Subject, set}, found(t, "c.test", "0 issue ca.example")}, Defaults: []Default{{Label: "ours"}}}
+			var none *ChoiceError
+			if _, err := Choose(q); !errors.As(err, &none) || none.Cause != CauseUnknown {
+				t.Errorf("%s by the set of %q: %v", name, set.Name, err)
+			}
+		}
+	}
+	if d := Authorize(Set{}, Request{}); d.Allowed {
+		t.Error("nothing at all is authorised")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // Name is one name that a certificate is wanted for, with its relevant set.
 type Name struct {
 	Subject Subject
-	Set     Set // as [Find] gave it for the same subject
+	Set     Set // as [Find] gave it for the same subject; any other stops the name
 }
 
 // Client is what is known of who asks: what it can do and whom it knows. Each nil
@@ -76,12 +76,14 @@ type Term struct {
 
 // Offer is one way to get the certificate: a CA, what to ask it for, and as whom.
 type Offer struct {
-	Issuer   string `json:"issuer,omitempty"`  // "" only for a default of unknown issuer name
-	Default  string `json:"default,omitempty"` // the label, if it comes from configuration and not from discovery
-	Kind     Kind   `json:"kind,omitempty"`
-	Account  string `json:"account,omitempty"` // the account to use; "" for a new one
-	Terms    []Term `json:"terms"`             // in the order of the names
-	Tier     int    `json:"tier"`              // from 0; offers of one tier are equal and their order is chance
+	Issuer  string `json:"issuer,omitempty"`  // "" only for a default of unknown issuer name
+	Default string `json:"default,omitempty"` // the label, if it comes from configuration and not from discovery
+	Kind    Kind   `json:"kind,omitempty"`
+	Account string `json:"account,omitempty"` // the account to use; "" for a new one
+	Terms   []Term `json:"terms"`             // in the order of the names
+	Tier    int    `json:"tier"`              // from 0; offers of one tier are equal and their order is chance
+	// StepDown: it vouches for less than the certificate that is to be renewed, so it
+	// is for when that one nears its end.
 	StepDown bool   `json:"stepDown,omitempty"`
 	Reason   string `json:"reason"` // why it stands where it stands
 

@@ -420,6 +420,29 @@ func TestChance(t *testing.T) {
 	}
 }
 
+// TestManyRecords: an owner who writes down thousands of records gets a plan, too.
+func TestManyRecords(t *testing.T) {
+	var names []Name
+	for i := range 5 {
+		var lines []string
+		for j := range 400 {
+			lines = append(lines, fmt.Sprintf("0 issue common.example; priority=%d; x=%d", i*j, j), fmt.Sprintf("0 issue ca%d-%d.example", i, j))
+		}
+		names = append(names, found(t, fmt.Sprintf("n%d.test", i), lines...))
+	}
+	p := plan(t, Question{Names: names})
+	want(t, p, "common")
+	if len(p.Excluded) != 2000 {
+		t.Errorf("%d are excluded", len(p.Excluded))
+	}
+	names[0].Set.Records = names[0].Set.Records[:0:0]
+	names[0].Set.Records = append(names[0].Set.Records, records("0 issue alone.example")...)
+	var none *ChoiceError
+	if _, err := Choose(Question{Names: names}); !errors.As(err, &none) || len(none.Together) != 2 || len(err.Error()) > 5000 {
+		t.Errorf("got %d sets", len(none.Together))
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for _, test := range []struct {
 		cause Cause

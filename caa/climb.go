@@ -38,7 +38,7 @@ type Step struct {
 
 // Set is the relevant record set of a name (RFC 8659 §3) and how it was found.
 type Set struct {
-	Name    string   `json:"name"`            // where the climb began
+	Name    string   `json:"name"`            // where the climb began; an address itself
 	Owner   string   `json:"owner,omitempty"` // where the records stand; "" if there are none
 	Records []Record `json:"records,omitempty"`
 	// Authentic: every answer of the climb was, the empty ones too, so no record was
@@ -55,11 +55,13 @@ type LookupError struct {
 	Err  error
 }
 
+// Error says which lookup failed and what to look at.
 func (e *LookupError) Error() string {
 	return fmt.Sprintf("the CAA records of %s are unknown, as those of %s could not be looked up: %v; "+
 		"without them no CA may be chosen and none may issue: check the name servers of %s and the resolver", e.Name, e.At, e.Err, e.At)
 }
 
+// Unwrap gives the resolver's error.
 func (e *LookupError) Unwrap() error { return e.Err }
 
 // Climb finds relevant sets.

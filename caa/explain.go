@@ -144,6 +144,7 @@ type Cause string
 // Causes, in the order in which they are looked for.
 const (
 	CauseNoNames   Cause = "no-names"
+	CauseUnknown   Cause = "unknown"          // a name's set is not the one that was found for it
 	CauseCritical  Cause = "unknown-critical" // a name is stopped by a critical property
 	CausePinned    Cause = "pinned"           // there are CAs, but not the one that is pinned
 	CauseNoDefault Cause = "no-default"       // nothing restricts the names, and no CA is configured
@@ -161,11 +162,15 @@ type ChoiceError struct {
 	Never    []Subject
 }
 
+// Error says why there is no CA, what each of the first ten names authorises, and
+// which names could go together; it has several lines.
 func (e *ChoiceError) Error() string {
 	var b strings.Builder
 	switch e.Cause {
 	case CauseNoNames:
 		return "no CA can be chosen for no names: give at least one"
+	case CauseUnknown:
+		b.WriteString("the CAA records of some names are not known")
 	case CauseCritical:
 		b.WriteString("CAA records forbid every CA that does not know a critical property")
 	case CausePinned:

@@ -70,10 +70,12 @@ func methodsKey(methods []string) string { return strings.Join(methods, ",") }
 // grant is what one name permits.
 type grant struct {
 	subject      Subject
-	stopped      bool
-	free         bool // nothing restricts it
-	blind        bool // its climb is not good enough for discovery
-	alternatives []alternative
+	unknown      bool                     // its set is another name's
+	stopped      bool                     // nobody may issue
+	free         bool                     // nothing restricts it
+	blind        bool                     // its climb is not good enough for discovery
+	alternatives map[string][]alternative // by issuer, the best first
+	own          *big.Int                 // the best priority that it has for anyone; nil if none is for discovery
 	report       Report
 	properties   []Property // of the records that count and could be read
 }
@@ -111,7 +113,7 @@ func (q Question) grants() []grant {
 		}
 		g := &grants[c.grant]
 		found, why := q.alternatives(g.subject, c)
-		g.alternatives = append(g.alternatives, found...)
+		g.alternatives[c.Issuer] = append(g.alternatives[c.Issuer], found...)
 		j := &g.report.Records[c.judged]
 		switch {
 		case len(found) == 0:
@@ -121,27 +123,47 @@ func (q Question) grants() []grant {
 		}
 	}
 	for i := range grants {
-		grants[i].sort()
+		grants[i].settle()
 	}
 	return grants
 }
 
-// sort puts the alternatives into an order that does not depend on the order of the
-// records in the answer, the best first.
-func (g *grant) sort() {
-	slices.SortStableFunc(g.alternatives, func(a, b alternative) int {
-		return cmp.Or(strings.Compare(a.issuer, b.issuer), a.priority.Cmp(b.priority), cmp.Compare(a.place, b.place),
-			strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.account, b.account),
-			strings.Compare(methodsKey(a.methods), methodsKey(b.methods)), strings.Compare(a.record.Value, b.record.Value))
-	})
+// settle puts the alternatives into an order that does not depend on the order of the
+// records in the answer, and leaves of those that come to the same the best: an
+// owner may write down thousands.
+func (g *grant) settle() {
+	type same struct {
+		kind             Kind
+		account, methods string
+		discovered       bool
+	}
+	for issuer, all := range g.alternatives {
+		slices.SortFunc(all, func(a, b alternative) int {
+			return cmp.Or(a.priority.Cmp(b.priority), cmp.Compare(a.place, b.place), strings.Compare(string(a.kind), string(b.kind)),
+				strings.Compare(a.account, b.account), strings.Compare(methodsKey(a.methods), methodsKey(b.methods)),
+				strings.Compare(a.record.Value, b.record.Value))
+		})
+		seen := map[same]bool{}
+		g.alternatives[issuer] = slices.DeleteFunc(all, func(a alternative) bool {
+			if a.discovered && (g.own == nil || a.priority.Cmp(g.own) < 0) {
+				g.own = a.priority
+			}
+			key := same{a.kind, a.account, methodsKey(a.methods), a.discovered}
+			double := seen[key]
+			seen[key] = true
+			return double
+		})
+	}
 }
 
 // grant judges the records of one name as far as that goes without the others.
 func (q Question) grant(n Name) (grant, []candidate) {
-	g := grant{subject: n.Subject, blind: q.RequireAuthentic && !n.Set.Authentic}
+	g := grant{subject: n.Subject, alternatives: map[string][]alternative{}, blind: q.RequireAuthentic && !n.Set.Authentic}
 	g.report = Report{Subject: n.Subject, Owner: n.Set.Owner, Authentic: n.Set.Authentic, Restricted: true}
 	c := n.Set.concerning(n.Subject)
 	switch {
+	case !n.Set.of(n.Subject):
+		g.unknown, g.stopped, g.report.Reason = true, true, unknown(n.Subject)
 	case c.stop != nil:
 		g.stopped, g.report.Reason = true, stopped(n.Set, *c.stop)
 	case c.tag == "":

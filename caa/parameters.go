@@ -128,6 +128,7 @@ func (k Kind) Below(other Kind) bool {
 	return max(0, slices.Index(kinds, k)) < max(0, slices.Index(kinds, other))
 }
 
+// String gives the label, or "any kind".
 func (k Kind) String() string {
 	if k == AnyKind {
 		return "any kind"

@@ -44,9 +44,9 @@ type shape struct {
 func (q Question) pools(grants []grant) []pool {
 	var issuers []string
 	for _, g := range grants {
-		for _, a := range g.alternatives {
-			if a.discovered {
-				issuers = append(issuers, a.issuer)
+		for issuer, all := range g.alternatives {
+			if slices.ContainsFunc(all, func(a alternative) bool { return a.discovered }) {
+				issuers = append(issuers, issuer)
 			}
 		}
 	}
@@ -55,25 +55,36 @@ func (q Question) pools(grants []grant) []pool {
 	for _, issuer := range slices.Compact(issuers) {
 		p := pool{issuer: issuer}
 		for _, g := range grants {
-			p.branches = append(p.branches, q.branch(g, g.free && !g.blind, func(a alternative) bool { return a.discovered && a.issuer == issuer }))
+			b := q.branch(g, g.free && !g.blind, issuer)
+			b.alternatives = slices.DeleteFunc(b.alternatives, func(a alternative) bool { return !a.discovered })
+			p.branches = append(p.branches, b)
 		}
 		all = append(all, q.withAccount(p))
 	}
 	for _, d := range q.Defaults {
 		p := pool{label: d.Label, priority: d.Priority}
-		names := make([]string, len(d.Issuers))
-		for i, name := range d.Issuers {
-			names[i] = lower(name)
+		var names []string
+		for _, name := range d.Issuers {
+			names = append(names, lower(name))
 		}
 		if len(names) > 0 {
 			p.issuer = names[0]
 		}
 		for _, g := range grants {
-			p.branches = append(p.branches, q.branch(g, g.free, func(a alternative) bool { return slices.Contains(names, a.issuer) }))
+			p.branches = append(p.branches, q.branch(g, g.free, names...))
 		}
 		all = append(all, q.withAccount(p))
 	}
 	return all
+}
+
+// branch picks a name's alternatives for one CA, which may have several names.
+func (q Question) branch(g grant, free bool, issuers ...string) branch {
+	b := branch{subject: g.subject, free: free, able: q.Client.Methods(g.subject), own: g.own}
+	for _, issuer := range issuers {
+		b.alternatives = append(b.alternatives, g.alternatives[issuer]...)
+	}
+	return b
 }
 
 func (q Question) withAccount(p pool) pool {
@@ -81,20 +92,6 @@ func (q Question) withAccount(p pool) pool {
 		p.usual = accounts[0]
 	}
 	return p
-}
-
-// branch picks a name's alternatives for one pool.
-func (q Question) branch(g grant, free bool, of func(alternative) bool) branch {
-	b := branch{subject: g.subject, free: free, able: q.Client.Methods(g.subject)}
-	for _, a := range g.alternatives {
-		if of(a) {
-			b.alternatives = append(b.alternatives, a)
-		}
-		if a.discovered && (b.own == nil || a.priority.Cmp(b.own) < 0) {
-			b.own = a.priority
-		}
-	}
-	return b
 }
 
 // shapes lists the kinds and accounts that any of the pool's records asks for.

@@ -118,6 +118,7 @@ type MalformedError struct {
 	Meant  string // a value that is well-formed and probably meant; "" if none suggests itself
 }
 
+// Error shows the record, what is wrong with it and what was probably meant.
 func (e *MalformedError) Error() string {
 	text := fmt.Sprintf("the record %s is malformed and authorises nobody: %s (at byte %d)", shown(e.Record), e.Reason, e.Offset)
 	if e.Meant != "" {

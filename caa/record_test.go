@@ -165,6 +165,28 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func FuzzParseSubject(f *testing.F) {
+	for _, text := range []string{"Example.com.", "*.a.test", "x@Y.test", "192.0.2.1", "::ffff:1.2.3.4", "fe80::1%1", "MÜNCHEN.test", "\uff11.2.3.4", "*.", "@", "a..b"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseSubject(text)
+		if err != nil {
+			var bad *NameError
+			if !errors.As(err, &bad) || s != (Subject{}) {
+				t.Fatalf("got %+v, %v", s, err)
+			}
+			return
+		}
+		if again, err := ParseSubject(s.Name); err != nil || again != s {
+			t.Fatalf("%+v is not canonical: %+v, %v", s, again, err)
+		}
+		if (s.Form == Address) != (s.Domain == "") || strings.HasPrefix(s.Domain, "*") || s.Domain != lower(s.Domain) {
+			t.Fatalf("got %+v", s)
+		}
+	})
+}
+
 func TestParseSubject(t *testing.T) {
 	for text, want := range map[string]Subject{
 		"Example.COM":           {Host, "example.com", "example.com"},
@@ -189,6 +211,7 @@ func TestParseSubject(t *testing.T) {
 	for _, text := range []string{
 		"", ".", "a..b", ".a", "*", "*.", "*.*.a", "a.*.b", "a b", "@example.com", "a@", "a@[192.0.2.1]", "fe80::1%eth0",
 		strings.Repeat("a", 64), strings.Repeat("a.", 127) + "a", "a/b", "xn--a\u00e4.example", "a\x00b", "\u2024.example",
+		"192.0.2.1.", "*.192.0.2.1", "x@192.0.2.1", "\uff11.2.3.4", "a.1", "[::1]", "::1.",
 	} {
 		got, err := ParseSubject(text)
 		var bad *NameError

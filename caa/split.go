@@ -56,12 +56,13 @@ func (c cover) includes(d cover) bool {
 type search struct {
 	covers []cover
 	best   []int // indices of covers
-	steps  int
+	work   int
 }
 
-// budget bounds the search, which takes exponential time at worst. When it is
-// used up the best found so far is taken, which the greedy start has made good.
-const budget = 50_000
+// budget bounds the search, which takes exponential time at worst, in glances at one
+// name of one cover. When it is used up the best found so far is taken, which the
+// greedy start has made good.
+const budget = 10_000_000
 
 // fewest gives covers for all names that have any: for what people write down the
 // fewest there are.
@@ -114,7 +115,7 @@ func (s *search) improve(taken []int, open []bool) {
 		}
 		return
 	}
-	if s.steps++; s.steps > budget || len(taken)+1 >= len(s.best) {
+	if s.work += len(open) * len(s.covers); s.work > budget || len(taken)+1 >= len(s.best) {
 		return
 	}
 	var rarest []int
@@ -165,7 +166,10 @@ func failure(pools []pool, grants []grant, pinned []Exclusion) error {
 	for _, g := range grants {
 		e.Names = append(e.Names, g.report)
 		allFree = allFree && g.free
-		if g.stopped {
+		switch {
+		case g.unknown:
+			e.Cause = CauseUnknown
+		case g.stopped && e.Cause != CauseUnknown:
 			e.Cause = CauseCritical
 		}
 	}
@@ -173,7 +177,7 @@ func failure(pools []pool, grants []grant, pinned []Exclusion) error {
 	switch {
 	case len(grants) == 0:
 		e.Cause = CauseNoNames
-	case e.Cause == CauseCritical:
+	case e.Cause != CauseNoCommon:
 	case len(pinned) > 0:
 		e.Cause = CausePinned
 	case allFree:

@@ -28,6 +28,7 @@ type Subject struct {
 	Domain string `json:"domain,omitempty"` // where the climb begins; "" for addresses
 }
 
+// String gives the name.
 func (s Subject) String() string { return s.Name }
 
 // tags names the property that concerns the subject, and the one that serves when
@@ -48,6 +49,7 @@ type NameError struct {
 	Reason string
 }
 
+// Error shows the text and says what is wrong with it.
 func (e *NameError) Error() string {
 	return fmt.Sprintf("%s is not a name that a certificate can hold: %s", abridged(quoted(e.Text)), e.Reason)
 }
@@ -98,7 +100,8 @@ func domainName(text string) (name, reason string) {
 	if name == "" || len(name) > 253 {
 		return "", "a domain name has 1 to 253 characters"
 	}
-	for label := range strings.SplitSeq(name, ".") {
+	label := ""
+	for label = range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 {
 			return "", "each part of a domain name has 1 to 63 characters"
 		}
@@ -107,6 +110,9 @@ func domainName(text string) (name, reason string) {
 				return "", "a domain name has letters, digits and hyphens only"
 			}
 		}
+	}
+	if strings.Trim(label, "0123456789") == "" {
+		return "", "a domain name does not end in a number, and an IP address has no more to it than itself"
 	}
 	return name, ""
 }
