@@ -210,15 +210,27 @@ func certify(ts *testscript.TestScript, neg bool, args []string) {
 	writePEM(ts, args[2], "CERTIFICATE", der)
 }
 
-// makeCRL makes a foreign authority's CRL: mkcrl ROOT FILE SERIAL...
+// makeCRL makes a foreign authority's CRL: mkcrl ROOT FILE SERIAL...; a serial
+// "N+" stands for N of them, from 1.
 func makeCRL(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) > 1, "mkcrl ROOT FILE [SERIAL...]")
 	root, key := foreign(ts, args[0])
 	list := &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: time.Now(), NextUpdate: time.Now().AddDate(0, 0, 7)}
+	add := func(serial *big.Int) {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: time.Now(), ReasonCode: 4})
+	}
 	for _, text := range args[2:] {
+		if count, many := strings.CutSuffix(text, "+"); many {
+			last, err := strconv.ParseInt(count, 10, 64)
+			ts.Check(err)
+			for n := range last {
+				add(big.NewInt(n + 1))
+			}
+			continue
+		}
 		serial, good := new(big.Int).SetString(text, 16)
 		need(ts, false, good, "serials in hex")
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: time.Now(), ReasonCode: 4})
+		add(serial)
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, list, root, key)
 	ts.Check(err)

@@ -80,9 +80,9 @@ func (s *Store) Change(ctx context.Context, c ca.Change) error {
 	return refuse(err)
 }
 
-// importedAtOnce is how many revocations one statement writes: a CRL may have a
-// hundred thousand.
-const importedAtOnce = 500
+// importedAtOnce is how many revocations one statement writes. A CRL may have a
+// hundred thousand, and SQLite takes long over statements with many arguments.
+const importedAtOnce = 25
 
 // importedRevocations writes what the imported authority revoked elsewhere: all
 // that is known of it is what a CRL says. It stays on the CRL until its
