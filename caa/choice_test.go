@@ -543,3 +543,19 @@ func TestPlanAsJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestFewestSets: taking the CA with the most names first would end in three sets.
+func TestFewestSets(t *testing.T) {
+	q := Question{Random: seeded(1)}
+	for name, cas := range map[string]string{"a": "1", "b": "13", "c": "13", "d": "23", "e": "23", "f": "2"} {
+		var lines []string
+		for _, n := range cas {
+			lines = append(lines, "0 issue ca"+string(n)+".example")
+		}
+		q.Names = append(q.Names, found(t, name+".test", lines...))
+	}
+	plans, err := Split(q)
+	if err != nil || len(plans) != 2 || len(plans[0].Names) != 3 {
+		t.Errorf("got %d plans, %v", len(plans), err)
+	}
+}
