@@ -163,7 +163,7 @@ type Validation struct {
 	// How long one validation may take.
 	Timeout Duration `toml:"timeout" live:"yes"`
 	// How many validations run at a time.
-	Workers int `toml:"workers"`
+	Workers int `toml:"workers" live:"yes"`
 }
 
 // Status is how long what is published about certificates holds.

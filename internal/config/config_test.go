@@ -363,12 +363,12 @@ func TestDifferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	new, _, err := parse("log.level = 'debug'\nlog.format = 'json'\nacme.profiles = ['x']\nhierarchy.organization = 'x'\nlisten.public = '127.0.0.1:1'")
+	new, _, err := parse("log.level = 'debug'\nlog.format = 'json'\nacme.profiles = ['x']\nhierarchy.organization = 'x'\nlisten.public = '127.0.0.1:1'\nvalidation.workers = 5")
 	if err != nil {
 		t.Fatal(err)
 	}
 	live, restart := Differences(old, new)
-	if !slices.Equal(live, []string{"acme.profiles", "log.level"}) {
+	if !slices.Equal(live, []string{"acme.profiles", "validation.workers", "log.level"}) {
 		t.Errorf("live %v", live)
 	}
 	if !slices.Equal(restart, []string{"listen.public", "url.base", "url.status", "log.format"}) {

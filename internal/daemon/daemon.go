@@ -42,8 +42,8 @@ type Daemon struct {
 	cert      servingCertificate
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
 	status    *status.Server
-	public    atomic.Pointer[http.Handler]     // what the public listener serves; replaced by Reload
-	requests  atomic.Pointer[acmeserver.Limit] // of any kind, by client address; replaced by Reload
+	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
+	limits    atomic.Pointer[limits]       // replaced by Reload
 	servers   []*http.Server
 	failed    chan error
 	stop      context.CancelFunc
@@ -96,10 +96,18 @@ func (d *Daemon) wire(ctx context.Context) error {
 	if err := d.firstCertificate(ctx); err != nil {
 		return err
 	}
-	room, err := d.acmeRoom(d.Config)
+	if err := d.openNonces(ctx); err != nil {
+		return err
+	}
+	l, err := newLimits(d.Config.Limits, nil)
 	if err != nil {
 		return err
 	}
+	room, err := d.acmeRoom(d.Config, l)
+	if err != nil {
+		return err
+	}
+	d.limits.Store(l)
 	d.acme.Store(room)
 	d.publish()
 	return nil

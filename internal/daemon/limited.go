@@ -6,20 +6,55 @@ import (
 	"time"
 
 	"chancery/acme"
+	"chancery/internal/config"
 	"chancery/internal/limit"
 )
+
+// limits are what one configuration limits. The counts of a rule outlive a
+// reload that does not change it.
+type limits struct {
+	config.Limits
+	requests, accounts, orders *limit.Limit // nil: none
+}
+
+// newLimits makes the limits of a configuration. before may be nil.
+func newLimits(c config.Limits, before *limits) (*limits, error) {
+	if before == nil {
+		before = &limits{}
+	}
+	l := &limits{Limits: c}
+	for _, one := range []struct {
+		name     string
+		to       **limit.Limit
+		old      *limit.Limit
+		now, was config.Rate
+	}{
+		{"requests", &l.requests, before.requests, c.RequestsPerAddress, before.RequestsPerAddress},
+		{"new accounts", &l.accounts, before.accounts, c.AccountsPerAddress, before.AccountsPerAddress},
+		{"new orders", &l.orders, before.orders, c.OrdersPerAccount, before.OrdersPerAccount},
+	} {
+		if one.now == one.was {
+			*one.to = one.old
+			continue
+		}
+		if one.now.Count == 0 {
+			continue
+		}
+		made, err := limit.New(limit.Rule{Name: one.name, Count: one.now.Count, Per: one.now.Per.Std()})
+		if err != nil {
+			return nil, err
+		}
+		*one.to = made
+	}
+	return l, nil
+}
 
 // limited turns away an address that asks too much, before anything is read
 // (RFC 8555 §6.6). The public side and the status side count together; refuse
 // writes the answer's body, and headers if it wants to, for each in its form.
 func (d *Daemon) limited(refuse func(w http.ResponseWriter, seconds string), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		allow := *d.requests.Load()
-		if allow == nil {
-			next.ServeHTTP(w, r)
-			return
-		}
-		after, ok := allow(limit.AddressKey(r.RemoteAddr), time.Now())
+		after, ok := d.limits.Load().requests.Allow(limit.AddressKey(r.RemoteAddr), time.Now())
 		if ok {
 			next.ServeHTTP(w, r)
 			return

@@ -19,21 +19,28 @@ func (d *Daemon) Reload(next *config.Config) error {
 	}
 	live, _ := config.Differences(d.applied, next)
 	_, restart := config.Differences(d.Config, next)
+	// First everything that can fail.
 	merged := *d.Config
 	merged.ACME, merged.Validation, merged.Limits = next.ACME, next.Validation, next.Limits
 	merged.Log.Level = next.Log.Level
-	room, err := d.acmeRoom(&merged)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(merged.Log.Level)); err != nil {
+		return fmt.Errorf("the new configuration is not used: log.level: %w", err)
+	}
+	l, err := newLimits(merged.Limits, d.limits.Load())
+	if err != nil {
+		return fmt.Errorf("the new configuration is not used: limits: %w", err)
+	}
+	room, err := d.acmeRoom(&merged, l)
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
 	d.applied = next
+	d.limits.Store(l)
 	d.replaced = append(d.replaced, d.acme.Swap(room))
 	d.publish()
 	if d.Level != nil {
-		var level slog.Level
-		if err := level.UnmarshalText([]byte(merged.Log.Level)); err == nil {
-			d.Level.Set(level)
-		}
+		d.Level.Set(level)
 	}
 	d.Logger.Info("configuration read again", "changed", live, "needs_restart", restart)
 	return nil

@@ -11,31 +11,15 @@ import (
 	"chancery/internal/acmeserver"
 	"chancery/internal/challenge"
 	"chancery/internal/config"
-	"chancery/internal/limit"
 	"chancery/internal/nonce"
 	"chancery/internal/resolver"
 )
 
-// acmeRoom makes the ACME server that a configuration asks for. Nonces and what
-// was spent of them outlive it, so that a reload is not noticed.
-func (d *Daemon) acmeRoom(c *config.Config) (*acmeserver.Server, error) {
+// acmeRoom makes the ACME server that a configuration asks for, and changes
+// nothing else. Nonces and what was spent of them outlive it, so that a reload is
+// not noticed.
+func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, error) {
 	validator, policy, err := d.validator(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.openNonces(context.Background()); err != nil {
-		return nil, err
-	}
-	requests, err := newLimit("requests", c.Limits.RequestsPerAddress)
-	if err != nil {
-		return nil, err
-	}
-	d.requests.Store(&requests)
-	accounts, err := newLimit("new accounts", c.Limits.AccountsPerAddress)
-	if err != nil {
-		return nil, err
-	}
-	orders, err := newLimit("new orders", c.Limits.OrdersPerAccount)
 	if err != nil {
 		return nil, err
 	}
@@ -53,19 +37,8 @@ func (d *Daemon) acmeRoom(c *config.Config) (*acmeserver.Server, error) {
 		Profiles: c.ACME.Profiles, Challenges: c.ACME.Challenges, MaxNames: c.ACME.MaxNames,
 		OrderLife: c.ACME.OrderLife.Std(), AuthzLife: c.ACME.AuthorizationLife.Std(),
 		Attempts: 3, AttemptPause: 2 * time.Second,
-		NewAccounts: accounts, NewOrders: orders,
+		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow,
 	})
-}
-
-func newLimit(name string, r config.Rate) (acmeserver.Limit, error) {
-	if r.Count == 0 {
-		return nil, nil
-	}
-	l, err := limit.New(limit.Rule{Name: name, Count: r.Count, Per: r.Per.Std()})
-	if err != nil {
-		return nil, err
-	}
-	return l.Allow, nil
 }
 
 // validator makes what goes out to look. It never reaches our own listeners,
@@ -103,9 +76,6 @@ func withPort(address, port string) string {
 // openNonces reads the nonce keys, and makes the first, and what is known to be
 // spent, once per process. Nothing may be served before.
 func (d *Daemon) openNonces(ctx context.Context) error {
-	if d.source != nil {
-		return nil
-	}
 	stored, err := d.nonceKeys(ctx)
 	if err != nil {
 		return err
