@@ -147,18 +147,13 @@ func (d *Daemon) Wait() error {
 func (d *Daemon) Close(ctx context.Context) error {
 	var errs []error
 	d.closing.Do(func() {
-		for _, s := range d.servers {
-			if err := s.Shutdown(ctx); err != nil {
-				s.Close()
-				errs = append(errs, fmt.Errorf("some requests were cut off: %w", err))
-			}
+		if err := closeServers(ctx, d.servers); err != nil {
+			errs = append(errs, fmt.Errorf("some requests were cut off: %w", err))
 		}
 		d.reloading.Lock()
 		defer d.reloading.Unlock()
-		for _, room := range append(d.replaced, d.acme.Load()) {
-			if err := room.Close(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("some validations go on after the next start: %w", err))
-			}
+		if err := closeRooms(ctx, append(d.replaced, d.acme.Load())); err != nil {
+			errs = append(errs, fmt.Errorf("some validations go on after the next start: %w", err))
 		}
 		d.release()
 		close(d.closed)

@@ -90,6 +90,27 @@ func TestCloseBreaksValidationsOff(t *testing.T) {
 	})
 }
 
+// TestCloseSaysWhatIsTrue closes without time when nothing is under way: there
+// is nothing to say.
+func TestCloseSaysWhatIsTrue(t *testing.T) {
+	t.Parallel()
+	web := newSite(t)
+	s := start(t, plan(t, web, ""))
+	for range 8 { // each leaves a room behind that has to be closed
+		if err := s.daemon.Reload(s.config()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := web.obtain(within(t, long), s.client(), newKey(t), "done.example"); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.daemon.Close(ended); err != nil {
+		t.Error(err)
+	}
+}
+
 // processing makes an order whose validation waits for release.
 func processing(t *testing.T, web *site, c *acme.Client) (o *acme.Order, release func()) {
 	t.Helper()
