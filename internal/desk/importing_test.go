@@ -139,11 +139,11 @@ func TestImportReadsCRLs(t *testing.T) {
 func TestImportLargeCRL(t *testing.T) {
 	o, old := open(t), newOldCA(t, "Old CA")
 	var entries []x509.RevocationListEntry
-	for n := range int64(40_000) {
+	for n := range int64(24_000) {
 		entries = append(entries, revoked(n+1, int(n%6)))
 	}
 	crl := old.crl(t, nil, entries...)
-	if len(crl) < 1<<20 {
+	if len(crl)/3*4 < 1<<20 { // as it travels, in base64
 		t.Fatalf("the CRL has only %d octets", len(crl))
 	}
 	in := desk.AuthorityGiven{Name: "old", Chain: old.cert.Raw, Key: old.private(t), CRLs: [][]byte{crl}, Shards: 3}
