@@ -183,11 +183,12 @@ func (a *Authority) intent(d *Draft, w *Warrant) (Intent, error) {
 	if err != nil {
 		return Intent{}, Errorf(BadKey, "the public key cannot be encoded").because(err)
 	}
+	sealed := (&Record{TBS: w.tbs, Issuer: d.issuer.ID, Request: d.request, KeyHash: hash}).sealed()
 	in := Intent{
 		Serial: d.serial, Request: d.request, By: d.by, Profile: d.profile, Issuer: d.issuer.ID, Shard: d.issuer.ShardOf(d.serial),
 		KeyHash: hash, Names: d.names, Subject: d.template.Subject.String(),
 		NotBefore: d.template.NotBefore, NotAfter: d.template.NotAfter,
-		TBS: w.tbs, Seal: a.Seals.Seal(nil, sealed(w.tbs, d.issuer.ID, d.request, hash)), At: now, Lease: now.Add(lease), Once: d.once,
+		TBS: w.tbs, Seal: a.Seals.Seal(nil, sealed), At: now, Lease: now.Add(lease), Once: d.once,
 		Event: d.by.Event(now, "certificate.intended", string(d.serial)),
 	}
 	in.Event.Detail = d.detail
@@ -215,7 +216,7 @@ func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
 	if !r.RevokedAt.IsZero() {
 		return Record{}, Errorf(Revoked, "the certificate was revoked before it was finished; make a new request")
 	}
-	if _, err := a.Seals.Open(r.Seal, sealed(r.TBS, r.Issuer, r.Request, r.KeyHash)); err != nil {
+	if _, err := a.Seals.Open(r.Seal, r.sealed()); err != nil {
 		return Record{}, Errorf(Internal, "the intent %s was not written by this authority: its seal does not fit", r.Serial).because(err)
 	}
 	blocked, err := a.Revocations.KeyBlocked(ctx, r.KeyHash)
@@ -237,9 +238,9 @@ func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
 
 // sealed is what an intent's seal covers: the bytes to be signed, and for whom
 // and by whom.
-func sealed(tbs []byte, issuer, request string, keyHash []byte) []byte {
+func (r *Record) sealed() []byte {
 	var b []byte
-	for _, part := range [][]byte{tbs, []byte(issuer), []byte(request), keyHash} {
+	for _, part := range [][]byte{r.TBS, []byte(r.Issuer), []byte(r.Request), r.KeyHash} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
@@ -259,6 +260,9 @@ func (a *Authority) settle(ctx context.Context, r Record, issuer *Issuer, w *War
 	})
 	if err == nil && !settled.Settled() {
 		return Record{}, Errorf(Revoked, "the certificate was revoked before it was finished; make a new request")
+	}
+	if err == nil {
+		a.Logger.InfoContext(ctx, "issued a certificate", "serial", r.Serial, "names", r.Names, "profile", r.Profile, "by", r.By.String(), "issuer", issuer.ID)
 	}
 	return settled, err
 }

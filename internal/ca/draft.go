@@ -52,6 +52,9 @@ func (p *Profile) admit(req *Request, now time.Time) error {
 	if err := p.admitNames(req.Names); err != nil {
 		return err
 	}
+	if err := p.Subject.named(req.Subject, req.Names); err != nil {
+		return err
+	}
 	refused := Errorf(Denied, "there is no valid proof for some of the names; authorise them again")
 	for _, name := range req.Names {
 		if _, ok := req.evidenceFor(name, p.Evidence, now); !ok {

@@ -110,7 +110,7 @@ type Revocations interface {
 // has it.
 func (a *Authority) Revoke(ctx context.Context, r Revocation) (Record, error) {
 	if _, known := reasonNames[r.Reason]; !known || r.Reason == CertificateHold {
-		return Record{}, Errorf(Invalid, "the reason code %d cannot be used for a revocation here", int(r.Reason))
+		return Record{}, Errorf(Invalid, "the reason %s cannot be used for a revocation here; use keyCompromise, superseded, cessationOfOperation, affiliationChanged, privilegeWithdrawn or unspecified", r.Reason)
 	}
 	record, err := a.Ledger.BySerial(ctx, r.Serial)
 	if err != nil {
@@ -127,5 +127,9 @@ func (a *Authority) Revoke(ctx context.Context, r Revocation) (Record, error) {
 	}
 	r.Event = r.By.Event(r.At, "certificate.revoked", string(r.Serial))
 	r.Event.Detail = map[string]string{"reason": r.Reason.String()}
-	return a.Revocations.Revoke(ctx, r)
+	record, err = a.Revocations.Revoke(ctx, r)
+	if err == nil {
+		a.Logger.InfoContext(ctx, "revoked a certificate", "serial", r.Serial, "reason", r.Reason.String(), "by", r.By.String())
+	}
+	return record, err
 }

@@ -293,3 +293,25 @@ func TestNameConstraints(t *testing.T) {
 		}
 	}
 }
+
+// A common name is no way around names, evidence and constraints.
+func TestCommonNameMustBeProven(t *testing.T) {
+	c := found(t, storetest.Plan)
+	approved := func(profile, cn string) error {
+		req := c.request(t, "admin:"+profile+cn, newKey(t).Public(), "a.example")
+		req.By.Room, req.Profile, req.Subject.CommonName = "admin", profile, cn
+		req.Evidence[0].Method = "approval"
+		_, err := c.Issue(context.Background(), req)
+		return err
+	}
+	for _, bad := range [][2]string{{"tls-server", "www.bank.example"}, {"tls-server", "localhost"}, {"tls-client", "www.bank.example"}, {"device", "10.0.0.1"}} {
+		if err := approved(bad[0], bad[1]); ca.KindOf(err) != ca.BadName {
+			t.Errorf("%s with common name %s gave %v; want kind %s", bad[0], bad[1], err, ca.BadName)
+		}
+	}
+	for _, good := range [][2]string{{"tls-server", "a.example"}, {"device", "sensor-7"}, {"tls-client", ""}} {
+		if err := approved(good[0], good[1]); err != nil {
+			t.Errorf("%s with common name %q gave %v", good[0], good[1], err)
+		}
+	}
+}

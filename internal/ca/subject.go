@@ -3,6 +3,7 @@ package ca
 import (
 	"crypto/x509/pkix"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -38,6 +39,23 @@ func (r subjectRules) admit(s Subject) error {
 		case !utf8.ValidString(value) || utf8.RuneCountInString(value) > attributeBounds[word]:
 			return Errorf(Invalid, "the subject attribute %s is longer than %d characters or not UTF-8", word, attributeBounds[word])
 		}
+	}
+	return nil
+}
+
+// named refuses a common name that speaks of a host and was not proven: some
+// relying parties still read host names there, and no name constraint binds it.
+func (r subjectRules) named(s Subject, names []Identifier) error {
+	if s.CommonName == "" {
+		return nil
+	}
+	host, err := DNS(s.CommonName)
+	if err != nil {
+		host, err = IP(s.CommonName)
+	}
+	speaksOfHost := err == nil && strings.ContainsAny(host.Value(), ".:")
+	if (speaksOfHost || r.CommonName == "first-name") && !slices.Contains(names, host) {
+		return Errorf(BadName, "the common name %q is not among the names of the certificate; add it to them, or leave it out of the subject", clip(s.CommonName))
 	}
 	return nil
 }
