@@ -139,7 +139,7 @@ func TestImportReadsCRLs(t *testing.T) {
 func TestImportLargeCRL(t *testing.T) {
 	o, old := open(t), newOldCA(t, "Old CA")
 	var entries []x509.RevocationListEntry
-	for n := range int64(24_000) {
+	for n := range int64(30_000) {
 		entries = append(entries, revoked(n+1, int(n%6)))
 	}
 	crl := old.crl(t, nil, entries...)
