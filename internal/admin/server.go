@@ -178,6 +178,21 @@ func (s *Server) HTTP() *http.Server {
 	}
 }
 
+// Guard lets only callers who may do what the role may reach next: for what is
+// served beside the operations. Others get an Error of kind Denied.
+func (s *Server) Guard(role Role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch caller, known := CallerOf(r.Context()); {
+		case !known:
+			s.refuse(w, r, &Error{Kind: Denied, Detail: "nobody knows who is calling"})
+		case !caller.Role.may(role):
+			s.refuse(w, r, &Error{Kind: Denied, Detail: fmt.Sprintf("%s needs the role %s; %s is %s", r.URL.Path, role, caller.Name, caller.Role)})
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
 type callerKey struct{}
 
 // WithCaller says who calls: for whoever has found it out by other means than

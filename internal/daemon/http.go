@@ -100,13 +100,21 @@ func (d *Daemon) adminServer() *http.Server {
 	office.Log = d.Logger
 	office.Classify = classify
 	s := office.HTTP()
-	mux := http.NewServeMux()
-	mux.Handle("/", s.Handler)
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	s.Handler = mux
+	s.Handler = withProfiles(office)
 	return s
+}
+
+// withProfiles adds the process's profiles, for administrators: memory shows
+// secrets.
+func withProfiles(office *admin.Server) http.Handler {
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("/debug/pprof/", pprof.Index)
+	profiles.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux := http.NewServeMux()
+	mux.Handle("/", office)
+	mux.Handle("/debug/pprof/", office.Guard(admin.Administrator, profiles))
+	return mux
 }
 
 // profileText gives the file of a profile of this deployment's own.
