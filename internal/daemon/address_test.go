@@ -180,3 +180,20 @@ func TestBehindAProxy(t *testing.T) {
 		t.Errorf("the server's certificate is for %v %v", cert.DNSNames, cert.IPAddresses)
 	}
 }
+
+// TestQuestionsInMixedCase: a forger of DNS answers has the case to guess too.
+func TestQuestionsInMixedCase(t *testing.T) {
+	t.Parallel()
+	web := newSite(t)
+	s := start(t, plan(t, web, ""))
+	const name = "a-name-with-a-good-many-letters.of-a-domain-with-more.example"
+	if _, err := web.obtain(within(t, long), s.client(), newKey(t), name); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range web.zone.Queries() {
+		if q.Name == name && q.Raw != name+"." {
+			return
+		}
+	}
+	t.Errorf("every question was in lower case: %+v", web.zone.Queries())
+}

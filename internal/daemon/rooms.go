@@ -44,7 +44,7 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 // validator makes what goes out to look. It never reaches our own listeners,
 // and loopback only in the laboratory (see [config.Config.Loopback]).
 func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.AddressPolicy, error) {
-	in := resolver.Config{HostsFile: "/etc/hosts"}
+	in := resolver.Config{HostsFile: "/etc/hosts", MixCase: true}
 	for _, server := range c.Validation.Resolvers {
 		in.Servers = append(in.Servers, withPort(server, "53"))
 		in.HostsFile = "" // who names resolvers wants their answers
