@@ -87,6 +87,7 @@ type transaction interface {
 type DB struct {
 	engine engine
 	stats  *counters
+	health health
 }
 
 // Open opens the database and proves that it answers. It creates a missing
@@ -94,7 +95,7 @@ type DB struct {
 // PATH.lock: a second process gets a *Locked error. It runs no migration.
 func Open(ctx context.Context, c Config) (*DB, error) {
 	c = c.withDefaults()
-	db := &DB{stats: &counters{}}
+	db := &DB{stats: &counters{}, health: health{logger: c.Logger}}
 	scheme, rest, _ := strings.Cut(c.URL, ":")
 	var err error
 	switch scheme {
@@ -178,6 +179,7 @@ func (db *DB) submit(ctx context.Context, w *work) error {
 	err := db.engine.run(ctx, w)
 	if w.counted {
 		db.stats.outcome(err)
+		db.health.note(ctx, err)
 	}
 	return err
 }
