@@ -53,9 +53,9 @@ func (s *Server) challengeAnswer(a *Authorization, method string) *answer {
 
 // respondTo begins a validation, or hurries one that is pausing (§8.2).
 func (s *Server) respondTo(ctx context.Context, c *call, a *Authorization, method string) (*answer, error) {
-	p, fresh := s.running.begin(a.ID)
-	if p == nil {
-		return nil, stopping()
+	p, fresh, err := s.running.begin(a)
+	if err != nil {
+		return nil, err
 	}
 	if !fresh {
 		p.hurry()
@@ -101,7 +101,7 @@ func (s *Server) firstAttempt(ctx context.Context, c *call, p *pursuit, b beginn
 		a.Method, a.Attempts, a.Problem = b.method, 0, nil
 	}
 	first := make(chan outcome, 1)
-	go func() { first <- s.attempt(p.ctx, &a, c.key) }()
+	go func() { first <- s.attempt(p, &a, attempting{key: c.key, lease: waitingLease}) }()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	next, event := a, "validation.begun"
@@ -114,9 +114,10 @@ func (s *Server) firstAttempt(ctx context.Context, c *call, p *pursuit, b beginn
 		first = nil
 		next, event = s.judge(a, o)
 	case <-timer.C:
-		next.Processing = s.Clock().Add(leaseTime)
 	case <-ctx.Done(): // the client left; what it asked for is done all the same
-		next.Processing = s.Clock().Add(leaseTime)
+	}
+	if first != nil {
+		next.Processing = s.Clock().Add(p.lease())
 	}
 	w := c.write(s.Clock(), event, next.ID)
 	w.Event.Detail = next.account()
@@ -131,6 +132,14 @@ func (s *Server) firstAttempt(ctx context.Context, c *call, p *pursuit, b beginn
 		go s.pursue(p, next, pursuing{key: c.key, first: first})
 	}
 	return &next, nil
+}
+
+// lease is that of the first attempt: a longer one while it waits for its turn.
+func (p *pursuit) lease() time.Duration {
+	if p.begun.Load() {
+		return leaseTime
+	}
+	return waitingLease
 }
 
 // account tells the auditor about an attempt.

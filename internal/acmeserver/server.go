@@ -62,6 +62,7 @@ type Config struct {
 	AuthzLife      time.Duration // of a valid authorisation
 	Attempts       int           // validations tried before a challenge is invalid
 	AttemptPause   time.Duration // before the second; doubles
+	Workers        int           // validations at once, of all accounts; 0: 64. The Validator's own bound
 
 	NewAccounts Limit // by client address; nil: none
 	NewOrders   Limit // by account; nil: none
@@ -90,7 +91,11 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Workers <= 0 {
+		c.Workers = 64
+	}
 	s := &Server{Config: c}
+	s.running.turns.limit, s.running.room = c.Workers, max(pursuitsPerAccount, c.MaxNames)
 	var err error
 	s.directory, err = s.encodeDirectory()
 	return s, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chancery/acme"
@@ -16,6 +17,14 @@ import (
 const (
 	leaseTime   = time.Minute
 	attemptTime = 40 * time.Second
+	// waitingLease is the lease of one that has to wait for its turn first.
+	waitingLease = 5 * time.Minute
+	// pursuitsPerAccount (or as many as an order may have names) and pursuitsInAll
+	// are at most under way: waiting, being tried or pausing.
+	pursuitsPerAccount = 128
+	pursuitsInAll      = 2048
+	// crowdedPause is when to come back who met one of these bounds.
+	crowdedPause = 10 * time.Second
 	// maxPause bounds the doubling of Config.AttemptPause.
 	maxPause = 10 * time.Minute
 	// internalAttempts are made in addition while a failure is ours, such as too
@@ -23,10 +32,14 @@ const (
 	internalAttempts = 10
 )
 
-// validations are those that this process is at. The zero value is ready.
+// validations are those that this process is at.
 type validations struct {
+	turns turns
+	room  int // for pursuits of one account
+
 	mu      sync.Mutex
 	running map[string]*pursuit // by authorisation
+	of      map[string]int      // how many by account
 	closed  bool
 	sweepAt time.Time // when Work sweeps next
 	count   sync.WaitGroup
@@ -34,41 +47,57 @@ type validations struct {
 
 // pursuit is one validation with all its attempts. Whoever began it ends it.
 type pursuit struct {
-	of     *validations
-	id     string
-	ctx    context.Context // ends the attempt under way
-	cancel context.CancelFunc
-	stop   chan struct{} // closed: no further attempt
-	sooner chan struct{} // the client asks for the next attempt now
+	of      *validations
+	id      string
+	account string
+	ctx     context.Context // ends the attempt under way
+	cancel  context.CancelFunc
+	open    context.Context // of ctx; ended: no further attempt begins
+	shut    context.CancelFunc
+	sooner  chan struct{} // the client asks for the next attempt now
+	begun   atomic.Bool   // the first attempt had its turn
 }
 
 // begin gives the authorisation's pursuit; fresh says that it is new and the
-// caller's. It is nil once the server is stopping.
-func (v *validations) begin(id string) (p *pursuit, fresh bool) {
+// caller's. It refuses once the server is stopping, and when too many are under
+// way: then nothing is begun, and the client has to come back.
+func (v *validations) begin(a *Authorization) (p *pursuit, fresh bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
-		return nil, false
+		return nil, false, stopping()
 	}
-	if p, ok := v.running[id]; ok {
-		return p, false
+	if p, ok := v.running[a.ID]; ok {
+		return p, false, nil
+	}
+	switch {
+	case v.of[a.Account] >= v.room:
+		return nil, false, acme.RateLimited(crowdedPause, "this account has %d validations under way, which is the limit; respond to this challenge when some have ended", v.room)
+	case len(v.running) >= pursuitsInAll:
+		return nil, false, acme.RateLimited(crowdedPause, "too many validations are under way here; respond to this challenge again in a moment")
 	}
 	if v.running == nil {
-		v.running = map[string]*pursuit{}
+		v.running, v.of = map[string]*pursuit{}, map[string]int{}
 	}
-	p = &pursuit{of: v, id: id, stop: make(chan struct{}), sooner: make(chan struct{}, 1)}
+	p = &pursuit{of: v, id: a.ID, account: a.Account, sooner: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	v.running[id] = p
+	p.open, p.shut = context.WithCancel(p.ctx)
+	v.running[a.ID] = p
+	v.of[a.Account]++
 	v.count.Add(1)
-	return p, true
+	return p, true, nil
 }
 
 func (p *pursuit) end() {
 	p.cancel()
-	p.of.mu.Lock()
-	delete(p.of.running, p.id)
-	p.of.mu.Unlock()
-	p.of.count.Done()
+	v := p.of
+	v.mu.Lock()
+	delete(v.running, p.id)
+	if v.of[p.account]--; v.of[p.account] == 0 {
+		delete(v.of, p.account)
+	}
+	v.mu.Unlock()
+	v.count.Done()
 }
 
 // hurry ends the pause before the next attempt (RFC 8555 §8.2).
@@ -84,7 +113,7 @@ func (p *pursuit) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-p.stop:
+	case <-p.open.Done():
 		return false
 	case <-timer.C:
 	case <-p.sooner:
@@ -92,7 +121,8 @@ func (p *pursuit) pause(d time.Duration) bool {
 	return true
 }
 
-// Close lets the validations under way end, and begins no others. When ctx ends
+// Close lets the validations under way end, and begins no others; those that wait
+// for their turn are broken off. When ctx ends
 // first they are broken off: their leases lapse, and another process or the next
 // start takes them over. It gives ctx's error then.
 func (s *Server) Close(ctx context.Context) error {
@@ -101,7 +131,7 @@ func (s *Server) Close(ctx context.Context) error {
 	if !v.closed {
 		v.closed = true
 		for _, p := range v.running {
-			close(p.stop)
+			p.shut()
 		}
 	}
 	v.mu.Unlock()
@@ -127,9 +157,36 @@ type outcome struct {
 	err    error
 }
 
-// attempt validates once. The key authorisation is made from the account's key
-// of that time (RFC 8555 §8.1).
-func (s *Server) attempt(ctx context.Context, a *Authorization, key *acme.Key) outcome {
+// errCrowded: others had all the turns for as long as the lease allowed.
+var errCrowded = &challenge.Failure{Kind: challenge.Internal, Detail: "too many validations are under way; it will be tried again"}
+
+// attempt validates once, when it is the account's turn; it waits for it so long
+// that the lease still covers the attempt.
+func (s *Server) attempt(p *pursuit, a *Authorization, with attempting) outcome {
+	wait, cancel := context.WithTimeout(p.open, max(with.lease-attemptTime, time.Second))
+	defer cancel()
+	done, ok := s.running.turns.take(wait, a.Account)
+	if !ok {
+		if p.open.Err() != nil {
+			p.cancel() // stopping: this says nothing of the name
+		}
+		return outcome{err: errCrowded}
+	}
+	defer done()
+	p.begun.Store(true)
+	return s.validate(p.ctx, a, with.key)
+}
+
+// attempting is what an attempt needs: the account's key of that time, and how
+// long the validation is this process's.
+type attempting struct {
+	key   *acme.Key
+	lease time.Duration
+}
+
+// validate makes the key authorisation from the account's key (RFC 8555 §8.1) and
+// has the name looked at.
+func (s *Server) validate(ctx context.Context, a *Authorization, key *acme.Key) outcome {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	base := a.Identifier.Base()
@@ -164,8 +221,16 @@ func (s *Server) judge(a Authorization, o outcome) (Authorization, string) {
 		a.Status = acme.AuthorizationInvalid
 		return a, "authorization.failed"
 	}
-	a.Processing = now.Add(s.pauseAfter(a.Attempts) + leaseTime)
+	a.Processing = now.Add(s.pauseAfter(a.Attempts) + s.lease(a.Account))
 	return a, "validation.failed"
+}
+
+// lease is how long a validation that begins now needs to be this process's.
+func (s *Server) lease(account string) time.Duration {
+	if s.running.turns.busy(account) {
+		return waitingLease
+	}
+	return leaseTime
 }
 
 // pauseAfter doubles with each attempt.
@@ -220,7 +285,7 @@ func (s *Server) pursue(p *pursuit, a Authorization, with pursuing) {
 				return
 			}
 			with.first = make(chan outcome, 1)
-			with.first <- s.attempt(p.ctx, &a, with.key)
+			with.first <- s.attempt(p, &a, attempting{key: with.key, lease: a.Processing.Sub(s.Clock())})
 		}
 		o := <-with.first
 		with.first = nil

@@ -36,9 +36,9 @@ func (s *Server) Work(ctx context.Context) error {
 
 // takeOver goes on with a validation that was claimed.
 func (s *Server) takeOver(ctx context.Context, a Authorization) error {
-	p, fresh := s.running.begin(a.ID)
-	if !fresh {
-		return nil // stopping, or at it after all: the lease is ours now, and lapses if nothing comes of it
+	p, fresh, err := s.running.begin(&a)
+	if err != nil || !fresh {
+		return nil // stopping, or too much to do, or at it after all: the lease is ours now, and lapses if nothing comes of it
 	}
 	key, err := s.keyOf(ctx, a.Account)
 	if err != nil {
@@ -55,7 +55,8 @@ func (s *Server) takeOver(ctx context.Context, a Authorization) error {
 		return nil
 	}
 	first := make(chan outcome, 1)
-	go func() { first <- s.attempt(p.ctx, &a, key) }()
+	lease := a.Processing.Sub(s.Clock())
+	go func() { first <- s.attempt(p, &a, attempting{key: key, lease: lease}) }()
 	go s.pursue(p, a, pursuing{key: key, first: first})
 	return nil
 }
