@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +177,9 @@ func TestImportRefuses(t *testing.T) {
 			_, err := c.take("line", sub, []*elsewhere{root}, test.revoked...)
 			if ca.KindOf(err) != test.kind {
 				t.Errorf("got %v; want kind %q", err, test.kind)
+			}
+			if name == "no cRLSign" && !strings.Contains(fmt.Sprint(err), "no cRLSign") {
+				t.Errorf("nobody learns why from %v", err)
 			}
 			if _, err := c.RefreshCRLs(t.Context()); err != nil {
 				t.Errorf("a CRL cannot be made any more: %v", err)

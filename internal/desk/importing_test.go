@@ -89,7 +89,7 @@ func TestImportReadsCRLs(t *testing.T) {
 	broken := old.crl(t, nil, entry)
 	broken[len(broken)-1] ^= 1
 	for name, crl := range map[string][]byte{
-		"delta":                 old.crl(t, with(extension(27, true, "\x02\x01\x01")), entry),
+		"delta":                 old.crl(t, with(extension(27, false, "\x02\x01\x01")), entry),
 		"indirect":              old.crl(t, with(extension(28, true, "\x30\x03\x84\x01\xff")), entry),
 		"point of garbage":      old.crl(t, with(extension(28, true, "\x30\x05")), entry),
 		"critical and unknown":  old.crl(t, with(extension(99, true, "\x05\x00")), entry),
