@@ -12,7 +12,7 @@ import (
 // whatever way they came.
 func TestProfilesAreForAdministrators(t *testing.T) {
 	h := withProfiles(admin.NewServer())
-	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline", "/v1/ops"} {
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/goroutine", "/v1/ops"} {
 		for _, test := range []struct {
 			name   string
 			caller *admin.Caller
