@@ -63,6 +63,9 @@ func (a *Authority) Found(ctx context.Context, p Plan) error {
 	if len(a.Issuers().all) > 0 {
 		return Errorf(Conflict, "there is a hierarchy already; see: chancery ca list")
 	}
+	if err := constrain(new(x509.Certificate), p.Domains); err != nil {
+		return err // before a key is made
+	}
 	root, err := a.newIssuer(ctx, newAuthority{line: "root", algorithm: p.RootKey, plan: p})
 	if err != nil {
 		return err
@@ -212,7 +215,8 @@ func constrain(t *x509.Certificate, domains []string) error {
 			return Errorf(Invalid, "the name constraint %q is not a domain such as corp.example", clip(d))
 		}
 		t.PermittedDNSDomains = append(t.PermittedDNSDomains, name.Value())
-		t.PermittedEmailAddresses = append(t.PermittedEmailAddresses, name.Value())
+		// the host itself and, with a dot in front, every host below it
+		t.PermittedEmailAddresses = append(t.PermittedEmailAddresses, name.Value(), "."+name.Value())
 	}
 	for _, text := range privateRanges {
 		_, network, err := net.ParseCIDR(text)

@@ -28,6 +28,7 @@ type house struct {
 	registry  *registry.Registry
 	plan      ca.Plan
 	place     string // names this data directory among all that share a database
+	marker    string // see [house.remember]
 	founded   bool
 }
 
@@ -67,7 +68,10 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if err != nil {
 		return h, err
 	}
-	h.plan = planOf(o.Config)
+	if err := checkOffered(o.Config, profiles); err != nil {
+		return h, err
+	}
+	h.plan, h.marker = planOf(o.Config), filepath.Join(o.Config.Data, "keys", "founded")
 	if h.place, err = placeOf(o.Config); err != nil {
 		return h, err
 	}
@@ -75,6 +79,7 @@ func open(ctx context.Context, o Options) (h house, err error) {
 		Ledger: h.store, Recovery: h.store, Revocations: h.store, Hierarchy: h.store,
 		Keys: keyStore{h.keys}, Profiles: profiles, Clock: time.Now, Seals: seals,
 		CRLLife: o.Config.Status.CRLLife.Std(), CRLRefresh: o.Config.Status.CRLRefresh.Std(),
+		Logger: o.Logger,
 	})
 	if err != nil {
 		return h, err
@@ -171,45 +176,6 @@ func placeOf(c *config.Config) (string, error) {
 		return "", fmt.Errorf("this machine's name is needed: %w", err)
 	}
 	return host + ":" + path, nil
-}
-
-// founding is how long one process has to make the hierarchy.
-const founding = 2 * time.Minute
-
-// found makes the hierarchy if there is none, and tells whether it did. Among
-// several processes one does it; the others wait for it. The lease belongs to
-// the data directory, which one process at a time has: so a start after a crash
-// goes on at once and does not wait for its predecessor's lease to end.
-func (h *house) found(ctx context.Context) (bool, error) {
-	holder := h.place
-	for len(h.authority.Issuers().List()) == 0 {
-		mine, err := h.db.Lease(ctx, sqldb.Lease{Name: "founding", Holder: holder, For: founding, Now: time.Now()})
-		if err != nil {
-			return false, err
-		}
-		if mine {
-			// Between looking and leasing another process may have been quick.
-			if err := h.authority.Reload(ctx); err != nil {
-				return false, err
-			}
-			if len(h.authority.Issuers().List()) > 0 {
-				break
-			}
-			if err := h.authority.Found(ctx, h.plan); err != nil {
-				return false, err
-			}
-			return true, h.db.Release(ctx, "founding", holder)
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-time.After(time.Second):
-		}
-		if err := h.authority.Reload(ctx); err != nil {
-			return false, err
-		}
-	}
-	return false, nil
 }
 
 // keyStore fits the key directory to the authority.

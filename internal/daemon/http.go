@@ -80,6 +80,8 @@ func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	switch err := d.db.Ping(r.Context()); {
 	case err != nil:
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+	case d.db.Writable(r.Context()) != nil:
+		http.Error(w, "the database cannot be written", http.StatusServiceUnavailable)
 	case d.authority.Issuers().Line(ca.DefaultLine, time.Now()) == nil:
 		http.Error(w, "no issuer can sign", http.StatusServiceUnavailable)
 	case d.cert.current.Load() == nil:

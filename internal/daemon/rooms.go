@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"chancery/internal/acmeserver"
+	"chancery/internal/ca"
 	"chancery/internal/challenge"
 	"chancery/internal/config"
 	"chancery/internal/nonce"
@@ -23,10 +24,8 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range c.ACME.Profiles {
-		if p, ok := d.authority.Profiles[name]; !ok || !p.Serves(acmeserver.Room) {
-			return nil, fmt.Errorf("acme.profiles names %q, which is not a profile whose rooms contain \"acme\"; see: chancery profile list", name)
-		}
+	if err := checkOffered(c, d.authority.Profiles); err != nil {
+		return nil, err
 	}
 	return acmeserver.New(acmeserver.Config{
 		Base: c.URL.Base, Authority: d.authority, Ledger: d.store,
@@ -36,7 +35,7 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 		Terms: c.ACME.Terms, Website: c.ACME.Website, CAAIdentities: c.ACME.CAAIdentities, RequireEAB: c.ACME.RequireEAB,
 		Profiles: c.ACME.Profiles, Challenges: c.ACME.Challenges, MaxNames: c.ACME.MaxNames,
 		OrderLife: c.ACME.OrderLife.Std(), AuthzLife: c.ACME.AuthorizationLife.Std(),
-		Attempts: 3, AttemptPause: 2 * time.Second,
+		Attempts: 3, AttemptPause: 2 * time.Second, Workers: c.Validation.Workers,
 		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow,
 	})
 }
@@ -98,4 +97,14 @@ func (d *Daemon) openNonces(ctx context.Context) error {
 	}
 	d.source, err = nonce.NewSource(nonce.Config{Purpose: "acme", Ring: d.ring})
 	return err
+}
+
+// checkOffered refuses an ACME server that offers what there is not.
+func checkOffered(c *config.Config, profiles map[string]*ca.Profile) error {
+	for _, name := range c.ACME.Profiles {
+		if p, ok := profiles[name]; !ok || !p.Serves(acmeserver.Room) {
+			return fmt.Errorf("acme.profiles names %q, which is not a profile whose rooms contain \"acme\"; see: chancery profile list", name)
+		}
+	}
+	return nil
 }
