@@ -17,6 +17,9 @@ func (p *program) caCSR() *cobra.Command {
 		Long: "Makes a new key in the server's key store and prints the request that another authority is\nto certify as a CA. The certificate comes back with: chancery ca import",
 		Args: between(0, 1, "the name of the line, issuing unless told otherwise"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := mayWrite(out); err != nil {
+				return err
+			}
 			in.Name = ca.DefaultLine
 			if len(args) > 0 {
 				in.Name = args[0]

@@ -27,7 +27,10 @@ standard output, or to --out; what was done is told on standard error.`,
 		Example: "  chancery cert sign printer.csr --out printer.pem\n  chancery cert sign laptop.csr --profile tls-client --days 30",
 		Args:    apart(between(1, 1, "the file with the CSR, or - for standard input"), "days", "until"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
+			err := mayWrite(s.out)
+			if err != nil {
+				return err
+			}
 			if s.CSR, err = p.readInput(args[0]); err != nil {
 				return err
 			}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,6 +113,22 @@ func (p *program) readUpTo(name string, limit int) ([]byte, error) {
 		return nil, badInput("%s is empty", name)
 	}
 	return text, nil
+}
+
+// mayWrite refuses, before anything is done, a file that cannot be written or
+// that holds a private key.
+func mayWrite(name string) error {
+	if name == "" {
+		return nil
+	}
+	if old, err := os.ReadFile(name); err == nil && bytes.Contains(old, []byte("PRIVATE KEY")) {
+		return badInput("%s holds a private key and is not overwritten; choose another --out", name)
+	}
+	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return badInput("%s cannot be written: the directory %s does not exist or is not yours", name, filepath.Dir(name))
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // writeOutput writes a file that others may read, all of it or nothing.

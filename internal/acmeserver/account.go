@@ -71,6 +71,7 @@ func (s *Server) openAccount(ctx context.Context, c *call, o opening) (*answer, 
 	case !created:
 		return s.foundAccount(&stored)
 	}
+	s.Logger.InfoContext(ctx, "an account was opened", "account", stored.ID, "from", c.client.String(), "external_key", stored.Binding)
 	return &answer{status: http.StatusCreated, location: s.accountURL(stored.ID), body: s.accountObject(&stored)}, nil
 }
 

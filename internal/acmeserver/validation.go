@@ -197,8 +197,18 @@ func (s *Server) validate(ctx context.Context, a *Authorization, key *acme.Key) 
 	return outcome{result, err}
 }
 
-// judge gives the authorisation after an attempt, and what the event is called.
+// judge gives the authorisation after an attempt, and what the event is called;
+// a failure is told to the operator as well as to the subscriber.
 func (s *Server) judge(a Authorization, o outcome) (Authorization, string) {
+	next, event := s.verdict(a, o)
+	if o.err != nil {
+		s.Logger.Info("a validation failed", "account", a.Account, "authorization", a.ID, "name", a.Identifier.Value(),
+			"method", a.Method, "attempt", next.Attempts, "final", next.Status == acme.AuthorizationInvalid, "error", o.err)
+	}
+	return next, event
+}
+
+func (s *Server) verdict(a Authorization, o outcome) (Authorization, string) {
 	now := s.Clock()
 	a.Attempts++
 	a.Processing = time.Time{}
