@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -40,6 +41,11 @@ func (p *program) runServer(ctx context.Context, listen string) error {
 	c, err := p.loadLoudly(overrides)
 	if err != nil {
 		return err
+	}
+	// The live heap is a few MiB, so collecting at four times of it instead of
+	// twice costs little memory and saves a twentieth of the work.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -110,7 +110,7 @@ func (s *Server) identify(ctx context.Context, c *call, takes signing) error {
 	if err != nil {
 		return err
 	}
-	if c.key, err = acme.ParseKey(account.Key); err != nil {
+	if c.key, err = s.keys.parse(account.Key); err != nil {
 		// It was good when it was stored, so this is our fault and not the client's.
 		return ca.Errorf(ca.Internal, "the stored key of account %s cannot be read: %v", id, err)
 	}

@@ -75,7 +75,8 @@ type Limit func(key string, now time.Time) (retryAfter time.Duration, ok bool)
 // changes is in the stores that it was given, but for the validations under way.
 type Server struct {
 	Config
-	directory []byte      // the directory object, encoded once
+	directory []byte // the directory object, encoded once
+	keys      parsedKeys
 	running   validations // those that this process is at
 }
 
