@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"chancery/internal/config"
+	"chancery/internal/daemon"
 	"chancery/internal/keys"
 
 	"github.com/spf13/cobra"
@@ -89,15 +89,10 @@ func (p *program) openKeys() (store *keys.Store, dir string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	in := keys.Config{Dir: filepath.Join(c.Data, "keys")}
-	if info, err := os.Stat(in.Dir); err != nil || !info.IsDir() {
+	dir = daemon.KeyDirectory(c)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, "", fmt.Errorf("there are no keys in %s; --data or --config says where they are", c.Data)
 	}
-	if reference := string(c.Keys.Unlock); reference != "" {
-		if in.Secret, err = keys.ReadSecret(strings.TrimPrefix(reference, "passphrase-")); err != nil {
-			return nil, "", fmt.Errorf("keys.unlock: %w", err)
-		}
-	}
-	store, err = keys.Open(in)
-	return store, in.Dir, err
+	store, err = daemon.OpenKeys(c)
+	return store, dir, err
 }

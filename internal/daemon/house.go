@@ -37,7 +37,7 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if err := os.MkdirAll(o.Config.Data, 0o700); err != nil {
 		return h, fmt.Errorf("the data directory cannot be made; choose another with --data: %w", err)
 	}
-	if h.keys, err = openKeys(o.Config); err != nil {
+	if h.keys, err = OpenKeys(o.Config); err != nil {
 		return h, err
 	}
 	if h.db, err = openDatabase(ctx, o); err != nil {
@@ -71,7 +71,7 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if err := checkOffered(o.Config, profiles); err != nil {
 		return h, err
 	}
-	h.plan, h.marker = planOf(o.Config), filepath.Join(o.Config.Data, "keys", "founded")
+	h.plan, h.marker = planOf(o.Config), filepath.Join(KeyDirectory(o.Config), "founded")
 	if h.place, err = placeOf(o.Config); err != nil {
 		return h, err
 	}
@@ -94,9 +94,13 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	return h, nil
 }
 
-// openKeys unlocks the key directory in the way that the configuration says.
-func openKeys(c *config.Config) (*keys.Store, error) {
-	in := keys.Config{Dir: filepath.Join(c.Data, "keys")}
+// KeyDirectory is where a configuration keeps its keys.
+func KeyDirectory(c *config.Config) string { return filepath.Join(c.Data, "keys") }
+
+// OpenKeys unlocks the key directory in the way that the configuration says,
+// and makes it if there is none. Errors are those of [keys.Open].
+func OpenKeys(c *config.Config) (*keys.Store, error) {
+	in := keys.Config{Dir: KeyDirectory(c)}
 	if reference := string(c.Keys.Unlock); reference != "" {
 		secret, err := keys.ReadSecret(strings.TrimPrefix(reference, "passphrase-"))
 		if err != nil {
