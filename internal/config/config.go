@@ -50,6 +50,8 @@ type Config struct {
 	Status Status `toml:"status"`
 	// Rate limits, as "300/3h": so many in so long. "0" = none.
 	Limits Limits `toml:"limits"`
+	// The mail server by which customers are asked.
+	Mail Mail `toml:"mail"`
 	// What is told to the log.
 	Log Log `toml:"log"`
 
@@ -131,8 +133,24 @@ type ACME struct {
 	Website string `toml:"website" live:"yes"`
 	// Names by which CAA records allow this CA to issue (RFC 8659).
 	CAAIdentities []string `toml:"caa_identities" live:"yes"`
-	// New accounts need an external account binding: "chancery eab" makes one.
+	// Accounts need an external account binding: "chancery eab" makes one. Without
+	// it no account is opened, and an account without it makes no orders.
 	RequireEAB bool `toml:"require_eab" live:"yes"`
+	// Accounts need a binding to a customer: an external one, or one that the
+	// customer confirmed (bind_by_domain, bind_by_mail).
+	RequireBinding bool `toml:"require_binding" live:"yes"`
+	// An account without external binding that proves a domain of a customer's
+	// gets its authorization only after that customer confirmed, on the page
+	// that a mail leads to or by "chancery binding". Needs section mail, or
+	// somebody who looks at "chancery binding list".
+	BindByDomain bool `toml:"bind_by_domain" live:"yes"`
+	// The contact address of a new account asks the customer of that address to
+	// confirm that the account is his. Anybody can write any address there, so
+	// this sends mail that strangers cause: leave it off unless you need it.
+	BindByMail bool `toml:"bind_by_mail" live:"yes"`
+	// What https://HOST/.well-known/acme gives: "directory", the ACME directory
+	// itself, or "redirect", a redirect to it, which some clients do not follow.
+	WellKnown string `toml:"well_known" live:"yes"`
 	// Names of the profiles offered to clients; the first is the default.
 	Profiles []string `toml:"profiles" live:"yes"`
 	// How long an order waits for its client.
@@ -147,6 +165,46 @@ type ACME struct {
 	TLSALPN01Port int `toml:"tlsalpn01_port" live:"yes"`
 	// Challenges offered: http-01, dns-01, tls-alpn-01.
 	Challenges []string `toml:"challenges" live:"yes"`
+	// Further ACME directories over the same accounts, each at
+	// /acme/d/NAME/directory; the keys above make the first, at /acme/directory.
+	Directories []Directory `toml:"directory" live:"yes"`
+}
+
+// Directory is one more ACME directory, such as one for each kind of
+// certificate or for each name by which CAA records know this CA.
+type Directory struct {
+	// Its name in its URLs: lower case letters, digits and single hyphens. Clients
+	// keep these URLs: choose one that you can keep.
+	Name string `toml:"name"`
+	// Hosts at which /.well-known/acme means this directory, as
+	// ["ev.ca.example"]; every other host means the first directory.
+	Hosts []string `toml:"hosts"`
+	// Profiles offered here; the first is the default. [] = those of section acme.
+	Profiles []string `toml:"profiles"`
+	// Orders here need an account with an external account binding.
+	RequireEAB bool `toml:"require_eab"`
+	// Names by which CAA records allow this CA to issue, as this directory
+	// announces them. [] = those of section acme.
+	CAAIdentities []string `toml:"caa_identities"`
+	// URL of the terms of service that this directory shows. "" = those of section
+	// acme.
+	Terms string `toml:"terms"`
+}
+
+// Mail is the way to the customers' mailboxes.
+type Mail struct {
+	// The server that takes our mail, as "HOST:PORT". "" = nobody is mailed.
+	Server string `toml:"server"`
+	// "starttls", "tls" from the first byte on, or "none", for a server on
+	// loopback only.
+	TLS string `toml:"tls"`
+	// The sender's address, as "ca@corp.example".
+	From string `toml:"from"`
+	// The name to log in with. "" = without.
+	User string `toml:"user"`
+	// The password that goes with user, by reference: "file:PATH" or
+	// "credential:NAME" (systemd's LoadCredential).
+	Password Reference `toml:"password"`
 }
 
 // Validation is how the validators go out.
@@ -186,6 +244,10 @@ type Limits struct {
 	AccountsPerAddress Rate `toml:"accounts_per_address" live:"yes"`
 	// New orders of one account.
 	OrdersPerAccount Rate `toml:"orders_per_account" live:"yes"`
+	// Confirmations that one account may ask for (bind_by_domain, bind_by_mail),
+	// one address by opening accounts, and that one customer is asked for: each
+	// is a mail.
+	BindingRequests Rate `toml:"binding_requests" live:"yes"`
 	// Requests of any kind from one address.
 	RequestsPerAddress Rate `toml:"requests_per_address" live:"yes"`
 }
@@ -216,7 +278,8 @@ func Default() *Config {
 			CAAIdentities: []string{}, Profiles: []string{"tls-server"},
 			OrderLife: 7 * day, AuthorizationLife: 30 * day, MaxNames: 100,
 			HTTP01Port: 80, TLSALPN01Port: 443,
-			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"},
+			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, WellKnown: "directory",
+			Directories: []Directory{},
 		},
 		Validation: Validation{
 			Resolvers: []string{}, Allow: []netip.Prefix{}, Deny: []netip.Prefix{},
@@ -228,7 +291,9 @@ func Default() *Config {
 		Limits: Limits{
 			AccountsPerAddress: Rate{Count: 500, Per: Duration(3 * time.Hour)},
 			OrdersPerAccount:   Rate{Count: 10000, Per: Duration(3 * time.Hour)},
+			BindingRequests:    Rate{Count: 20, Per: Duration(24 * time.Hour)},
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Mail: Mail{TLS: "starttls"},
+		Log:  Log{Level: "info", Format: "text"},
 	}
 }

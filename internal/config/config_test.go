@@ -88,6 +88,20 @@ func TestGood(t *testing.T) {
 		"PostgreSQL": {"[database]\nurl = 'postgres://u@h:5432/n?sslmode=disable'\npassword = 'credential:pg'", func(c *Config) bool {
 			return c.Database.Password == "credential:pg"
 		}},
+		"directories": {"[acme]\ncaa_identities = ['ca.example']\n[[acme.directory]]\nname = 'ev'\nhosts = ['ev.example']\nrequire_eab = true\n[[acme.directory]]\nname = 'b-2'\nprofiles = ['x']", func(c *Config) bool {
+			d := c.ACME.Directories
+			return len(d) == 2 && d[0].Name == "ev" && d[0].RequireEAB && slices.Equal(d[0].Hosts, []string{"ev.example"}) && d[1].Name == "b-2" && len(d[1].Hosts) == 0
+		}},
+		"directories in brackets": {"acme.directory = [{name = 'ev'}]", func(c *Config) bool {
+			return len(c.ACME.Directories) == 1 && c.ACME.Directories[0].Name == "ev"
+		}},
+		"no directories": {"acme.directory = []", func(c *Config) bool { return len(c.ACME.Directories) == 0 }},
+		"mail": {"[mail]\nserver = 'Mail.example:587'\nfrom = 'ca@example.org'\nuser = 'u'\npassword = 'file:p'", func(c *Config) bool {
+			return c.Mail.TLS == "starttls" && c.Mail.Password == "file:/etc/chancery/p"
+		}},
+		"mail in the clear": {"[mail]\nserver = '127.0.0.1:25'\nfrom = 'ca@example.org'\ntls = 'none'", func(c *Config) bool {
+			return c.Mail.TLS == "none"
+		}},
 		"lists": {"[acme]\nprofiles = ['b', 'a-1']\nchallenges = ['dns-01']\n[hierarchy]\ndomains = ['corp.internal']", func(c *Config) bool {
 			return slices.Equal(c.ACME.Profiles, []string{"b", "a-1"}) && len(c.ACME.Challenges) == 1 && len(c.Hierarchy.Domains) == 1
 		}},
@@ -137,6 +151,27 @@ func TestBad(t *testing.T) {
 		{"acme.terms = 'ftp://x'", "acme.terms", "https://HOST/PATH"},
 		{"acme.website = 'https://'", "acme.website", "https://HOST/PATH"},
 		{"acme.caa_identities = ['CA.example']", "acme.caa_identities", "lower case"},
+		{"acme.well_known = 'moved'", "acme.well_known", "is not one of directory, redirect"},
+		{"acme.require_binding = true", "acme.require_binding", "set require_eab instead"},
+		{"acme.directory = 'ev'", "acme.directory", "write [[acme.directory]]"},
+		{"acme.directory = ['ev']", "acme.directory", "write [[acme.directory]]"},
+		{"[acme.directory]\nname = 'ev'", "acme.directory", "write [[acme.directory]]"},
+		{"[[acme.directory]]\n", "acme.directory[1]", ":1:3: acme.directory[1]: needs a name"},
+		{"[[acme.directory]]\nname = 'a'\n[[acme.directory]]\n\nname = 'A'", "acme.directory[2].name", ":5:1: acme.directory[2].name: \"A\" cannot stand"},
+		{"[[acme.directory]]\nname = 'a'\n[[acme.directory]]\nname = 'a'", "acme.directory[2].name", "of another directory"},
+		{"[[acme.directory]]\nname = 'a'\nhost = 'x'", "acme.directory[1].host", "did you mean acme.directory[1].hosts?"},
+		{"[[acme.directory]]\nname = 'a'\nhosts = 'x'", "acme.directory[1].hosts", "a list in [ ]"},
+		{"[[acme.directory]]\nname = 'a'\nhosts = ['x:1']", "acme.directory[1].hosts", "no host name"},
+		{"[[acme.directory]]\nname = 'a'\nhosts = ['x']\n[[acme.directory]]\nname = 'b'\nhosts = ['x']", "acme.directory[2].hosts", "one directory only"},
+		{"[[acme.directory]]\nname = 'a'\nprofiles = ['X']", "acme.directory[1].profiles", "no profile name"},
+		{"[[acme.directory]]\nname = 'a'\nterms = 'x'", "acme.directory[1].terms", "web page"},
+		{"[[acme.directory]]\nname = 'a'\ncaa_identities = ['x;']", "acme.directory[1].caa_identities", "no domain name"},
+		{"mail.from = 'a@b'", "mail.server", "must be set"},
+		{"[mail]\nserver = 'mail'\nfrom = 'a@b.example'", "mail.server", "HOST:PORT"},
+		{"[mail]\nserver = 'mail.example:25'\nfrom = 'a@b.example'\ntls = 'none'", "mail.tls", "on loopback"},
+		{"[mail]\nserver = 'mail.example:25'\nfrom = 'A <a@b.example>'", "mail.from", "no mail address"},
+		{"[mail]\nserver = 'mail.example:25'\nfrom = 'a@b.example'\nuser = 'u'", "mail.user", "go together"},
+		{"[mail]\nserver = 'mail.example:25'\nfrom = 'a@b.example'\nuser = 'u'\npassword = 'secret'", "mail.password", "secrets are not written here"},
 		{"acme.order_life = 48", "acme.order_life", "text in quotes"},
 		{"acme.order_life = 1979-05-27", "acme.order_life", "a date or time"},
 		{"acme.order_life = '48'", "acme.order_life", "units"},
@@ -293,8 +328,8 @@ func TestLoadFile(t *testing.T) {
 }
 
 func TestOddities(t *testing.T) {
-	_, warnings, err := parse("[listen]\npublic=':1'\nmetrics=':2'\n[url]\nbase='https://localhost'\nstatus='http://x'\n[acme]\nhttp01_port=8080")
-	if err != nil || len(warnings) != 3 {
+	_, warnings, err := parse("[listen]\npublic=':1'\nmetrics=':2'\n[url]\nbase='https://localhost'\nstatus='http://x'\n[acme]\nhttp01_port=8080\nbind_by_mail=true")
+	if err != nil || len(warnings) != 4 {
 		t.Errorf("warnings %v, error %v", warnings, err)
 	}
 }
@@ -304,7 +339,7 @@ func TestEffective(t *testing.T) {
 	if err == nil {
 		t.Fatal("a control character in a name was allowed")
 	}
-	c, _, err := parse("data = '/d'\n[hierarchy]\norganization = 'A \"b\" \\<&> ü'", "CHANCERY_LOG_LEVEL=warn")
+	c, _, err := parse("data = '/d'\n[hierarchy]\norganization = 'A \"b\" \\<&> ü'\n[[acme.directory]]\nname = 'ev'", "CHANCERY_LOG_LEVEL=warn")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +378,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		if s.name != "" && comments()[s.owner] == "" {
 			t.Errorf("section %s has no comment", s.name)
 		}
-		for _, f := range s.fields {
+		tables := s.fields
+		for _, f := range s.lists {
+			tables = append(append(tables, f), leaves(f.key, blank(f.value.Type(), 1).Index(0))...)
+		}
+		for _, f := range tables {
 			if comments()[f.owner] == "" {
 				t.Errorf("key %s has no comment", f.key)
 			}
@@ -367,8 +406,9 @@ func TestDifferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	new.ACME.Directories = append(new.ACME.Directories, Directory{Name: "ev"})
 	live, restart := Differences(old, new)
-	if !slices.Equal(live, []string{"acme.profiles", "validation.workers", "log.level"}) {
+	if !slices.Equal(live, []string{"acme.profiles", "acme.directory", "validation.workers", "log.level"}) {
 		t.Errorf("live %v", live)
 	}
 	if !slices.Equal(restart, []string{"listen.public", "url.base", "url.status", "log.format"}) {
@@ -408,6 +448,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(whole.String())
 	f.Add("data = 'x'\n[listen]\npublic = ':1'")
+	f.Add("[[acme.directory]]\nname = 'a'\nhosts = ['x']\n[[acme.directory]]\nname = 'b'")
 	f.Add("[[a]]\nb = [{c = 1}]\n'x.y' = 1e9")
 	f.Add("acme = {max_names = 1, order_life = '1d1h'}")
 	f.Fuzz(func(t *testing.T, text string) {

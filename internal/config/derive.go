@@ -62,5 +62,8 @@ func (c *Config) oddities() (list []Warning) {
 	if !c.Loopback() && (c.ACME.HTTP01Port != 80 || c.ACME.TLSALPN01Port != 443) {
 		warn("acme", "the validation ports are not 80 and 443: on most machines every user can open another port, and so prove the machine's name")
 	}
+	if (c.ACME.BindByDomain || c.ACME.BindByMail) && c.Mail.Server == "" {
+		warn("mail", "nobody is mailed, although acme has customers asked to confirm bindings: look at \"chancery binding list\", or set mail.server")
+	}
 	return list
 }

@@ -9,8 +9,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -53,20 +55,57 @@ func (c *Config) Effective(w io.Writer) error {
 			fmt.Fprintf(&out, "[%s]\n", s.name)
 		}
 		for _, f := range s.fields {
-			remark(&out, comments()[f.owner])
-			text, err := f.literal()
-			if err != nil {
-				return fmt.Errorf("configuration key %s: %w", f.key, err)
+			if err := c.print(&out, f, ""); err != nil {
+				return err
 			}
-			fmt.Fprintf(&out, "%s = %s", f.key[strings.LastIndexByte(f.key, '.')+1:], text)
-			if o, set := c.origins[f.key]; set {
-				fmt.Fprintf(&out, " # set by %s", strings.Map(printable, o.String()))
+		}
+		for _, f := range s.lists {
+			if err := c.printList(&out, f); err != nil {
+				return err
 			}
-			fmt.Fprintln(&out)
 		}
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// print writes one value below its manual, each line after margin.
+func (c *Config) print(out *bytes.Buffer, f field, margin string) error {
+	text, err := f.literal()
+	if err != nil {
+		return fmt.Errorf("configuration key %s: %w", f.key, err)
+	}
+	var own bytes.Buffer
+	remark(&own, comments()[f.owner])
+	fmt.Fprintf(&own, "%s = %s", f.key[strings.LastIndexByte(f.key, '.')+1:], text)
+	if o, set := c.origins[f.key]; set {
+		fmt.Fprintf(&own, " # set by %s", strings.Map(printable, o.String()))
+	}
+	for line := range strings.Lines(own.String()) {
+		out.WriteString(margin + line)
+	}
+	out.WriteByte('\n')
+	return nil
+}
+
+// printList writes a list of tables; an empty one as a remark, so that the manual
+// of its keys is there.
+func (c *Config) printList(out *bytes.Buffer, f field) error {
+	fmt.Fprintln(out)
+	remark(out, comments()[f.owner])
+	tables, margin := f.value, ""
+	if tables.Len() == 0 {
+		tables, margin = blank(tables.Type(), 1), "# "
+	}
+	for i := range tables.Len() {
+		fmt.Fprintf(out, "%s[[%s]]\n", margin, f.key)
+		for _, leaf := range leaves(element(f.key, i+1), tables.Index(i)) {
+			if err := c.print(out, leaf, margin); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // printable keeps a file's odd name from ending its comment.
@@ -113,8 +152,9 @@ func (f field) literal() (string, error) {
 // it speaks to the first start only.
 func Differences(old, new *Config) (live, restart []string) {
 	before := fieldsOf(old)
+	maps.Copy(before, listsOf(old))
 	for _, s := range sections(new) {
-		for _, f := range s.fields {
+		for _, f := range slices.Concat(s.fields, s.lists) {
 			switch {
 			case s.name == "hierarchy" || reflect.DeepEqual(before[f.key].value.Interface(), f.value.Interface()):
 			case f.live:

@@ -22,6 +22,13 @@ type section struct {
 	name   string
 	owner  string
 	fields []field
+	lists  []field // lists of tables below it
+}
+
+// listsTables tells whether the field is a list of tables, as [[acme.directory]].
+func listsTables(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct &&
+		!reflect.PointerTo(t.Elem()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // sections lists c's values in the order of the manual.
@@ -38,12 +45,17 @@ func sections(c *Config) []section {
 			inner := section{name: name, owner: "Config." + f.Name}
 			for j := range f.Type.NumField() {
 				leaf := f.Type.Field(j)
-				inner.fields = append(inner.fields, field{
+				one := field{
 					key:   name + "." + leaf.Tag.Get("toml"),
 					owner: f.Type.Name() + "." + leaf.Name,
 					live:  leaf.Tag.Get("live") != "",
 					value: root.Field(i).Field(j),
-				})
+				}
+				if listsTables(leaf.Type) {
+					inner.lists = append(inner.lists, one)
+				} else {
+					inner.fields = append(inner.fields, one)
+				}
 			}
 			rest = append(rest, inner)
 		default:
@@ -62,6 +74,42 @@ func fieldsOf(c *Config) map[string]field {
 		for _, f := range s.fields {
 			all[f.key] = f
 		}
+	}
+	return all
+}
+
+// listsOf lists by key what of c is a list of tables.
+func listsOf(c *Config) map[string]field {
+	all := map[string]field{}
+	for _, s := range sections(c) {
+		for _, f := range s.lists {
+			all[f.key] = f
+		}
+	}
+	return all
+}
+
+// blank makes a list of n tables; the lists in them are empty and not nil.
+func blank(list reflect.Type, n int) reflect.Value {
+	made := reflect.MakeSlice(list, n, n)
+	for i := range n {
+		for _, f := range leaves("", made.Index(i)) {
+			if f.value.Kind() == reflect.Slice {
+				f.value.Set(reflect.MakeSlice(f.value.Type(), 0, 0))
+			}
+		}
+	}
+	return made
+}
+
+// leaves lists the fields of one table of a list; key is the table's own.
+func leaves(key string, table reflect.Value) []field {
+	var all []field
+	for i := range table.NumField() {
+		leaf := table.Type().Field(i)
+		all = append(all, field{
+			key: key + "." + leaf.Tag.Get("toml"), owner: table.Type().Name() + "." + leaf.Name, value: table.Field(i),
+		})
 	}
 	return all
 }

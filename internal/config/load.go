@@ -86,7 +86,7 @@ func (c *Config) anchor(directory string) {
 			*path = filepath.Join(directory, *path)
 		}
 	}
-	for key, r := range map[string]*Reference{"database.password": &c.Database.Password, "keys.unlock": &c.Keys.Unlock} {
+	for key, r := range map[string]*Reference{"database.password": &c.Database.Password, "keys.unlock": &c.Keys.Unlock, "mail.password": &c.Mail.Password} {
 		scheme, place, _ := strings.Cut(string(*r), ":")
 		if c.origins[key].line > 0 && strings.HasSuffix(scheme, "file") && !filepath.IsAbs(place) {
 			*r = Reference(scheme + ":" + filepath.Join(directory, place))

@@ -80,21 +80,12 @@ func (v *checker) acme() {
 	a := v.c.ACME
 	v.page("acme.terms", a.Terms)
 	v.page("acme.website", a.Website)
-	for _, name := range a.CAAIdentities {
-		if !isDomain(name) {
-			v.report("acme.caa_identities", "%q is no domain name in lower case", name)
-		}
-	}
-	v.unique("acme.caa_identities", a.CAAIdentities)
+	v.identities("acme.caa_identities", a.CAAIdentities)
 	if len(a.Profiles) == 0 {
 		v.report("acme.profiles", "must name at least one profile, as [\"tls-server\"]")
 	}
-	for _, name := range a.Profiles {
-		if !profileName.MatchString(name) || len(name) > 64 {
-			v.report("acme.profiles", "%q is no profile name: lower case letters, digits and single hyphens between them", name)
-		}
-	}
-	v.unique("acme.profiles", a.Profiles)
+	v.profileNames("acme.profiles", a.Profiles)
+	v.oneOf("acme.well_known", a.WellKnown, "directory", "redirect")
 	v.lasts("acme.order_life", a.OrderLife, durations{time.Minute, 90 * day})
 	v.lasts("acme.authorization_life", a.AuthorizationLife, durations{time.Minute, 398 * day})
 	v.between("acme.max_names", a.MaxNames, numbers{1, 1000})
