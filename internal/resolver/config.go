@@ -1,10 +1,13 @@
 package resolver
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -18,17 +21,31 @@ const maxServers = 8
 
 // Config says whom to ask and how patiently.
 type Config struct {
-	// Servers are recursive resolvers as host:port, the host being an IP
-	// address. They are asked in this order. Empty means the nameserver lines of
-	// SystemFile, read once, by New. Search lists are never used: every name is
-	// taken as fully qualified.
+	// Servers are recursive resolvers, asked in this order:
+	//
+	//   - IP[:port]: UDP, and TCP where that does not do; port 53 unless given
+	//   - tls://IP[:port][#name]: DNS over TLS (RFC 7858), port 853 unless given
+	//   - https://host[:port]/path[@IP]: DNS over HTTPS (RFC 8484) by POST. The host may
+	//     be an IP address. Where a host that is a name is to be found, the IP address
+	//     behind @ says; without one the system is asked, as for any web page.
+	//
+	// Over TLS the server must show a certificate for name or host (for the IP
+	// address where there is no name), which Roots vouch for; without it nothing is
+	// asked. Empty means the nameserver lines of SystemFile, read once, by New.
+	// Search lists are never used: every name is taken as fully qualified.
 	Servers []string
+	// Trusted are the servers, as IP[:port], whose word on DNSSEC counts although they
+	// are neither on loopback nor reached over TLS: there is somebody who vouches for
+	// the network between. Each must be one of Servers, if those are given.
+	Trusted []string
+	// Roots vouch for servers over TLS; nil means the system's.
+	Roots *x509.CertPool
 	// Timeout is how long one server has for one answer; 0 means 2 s.
 	Timeout time.Duration
 	// Attempts is how often the whole list of servers is gone through before
 	// giving up; 0 means 2.
 	Attempts int
-	// Net is "udp" (also when empty: UDP, then TCP if an answer was truncated)
+	// Net concerns the servers that are not over TLS: it is "udp" (also when empty: UDP, then TCP if an answer was truncated)
 	// or "tcp" (TCP only).
 	Net string
 	// MixCase writes each question over UDP in random upper and lower case and
@@ -45,9 +62,10 @@ type Config struct {
 }
 
 // Resolver asks the configured servers. It is immutable and safe for concurrent
-// use; it holds no socket between questions.
+// use; between questions it holds no socket, but for some seconds those of servers
+// over HTTPS.
 type Resolver struct {
-	servers   []string
+	servers   []*server
 	timeout   time.Duration
 	attempts  int
 	net       string
@@ -73,28 +91,64 @@ func New(c Config) (*Resolver, error) {
 	if r.timeout < 0 || r.attempts < 0 {
 		return nil, errors.New("resolver: timeout and attempts must not be negative")
 	}
-	servers := c.Servers
-	if len(servers) == 0 {
-		var err error
-		if servers, err = systemServers(SystemFile); err != nil {
-			return nil, err
-		}
-	}
-	if len(servers) > maxServers {
-		return nil, fmt.Errorf("resolver: %d servers are too many; list at most %d", len(servers), maxServers)
-	}
-	for _, s := range servers {
-		ap, err := netip.ParseAddrPort(s)
-		if err != nil || ap.Port() == 0 {
-			return nil, fmt.Errorf("resolver: server %q is not address:port, such as 192.0.2.53:53 or [2001:db8::53]:53", s)
-		}
-		r.servers = append(r.servers, ap.String())
+	if err := r.setServers(c); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
 
-// Servers gives the servers that are asked, in order, as address:port.
-func (r *Resolver) Servers() []string { return append([]string(nil), r.servers...) }
+// setServers reads whom to ask.
+func (r *Resolver) setServers(c Config) error {
+	texts := c.Servers
+	if len(texts) == 0 {
+		var err error
+		if texts, err = systemServers(SystemFile); err != nil {
+			return err
+		}
+	}
+	if len(texts) > maxServers {
+		return fmt.Errorf("resolver: %d servers are too many; list at most %d", len(texts), maxServers)
+	}
+	trusted, err := parseTrusted(c.Trusted)
+	if err != nil {
+		return err
+	}
+	for _, text := range texts {
+		s, err := parseServer(text)
+		if err != nil {
+			return err
+		}
+		s.trust(trusted)
+		s.secure(c.Roots)
+		r.servers = append(r.servers, s)
+	}
+	for i, t := range trusted {
+		known := func(s *server) bool { return s.is(t) }
+		if len(c.Servers) > 0 && !slices.ContainsFunc(r.servers, known) {
+			return fmt.Errorf("resolver: the trusted server %q is none of the servers %s", c.Trusted[i], strings.Join(r.Servers(), ", "))
+		}
+	}
+	return nil
+}
+
+// Servers gives the servers that are asked, in order, each in one agreed form.
+func (r *Resolver) Servers() []string {
+	texts := make([]string, len(r.servers))
+	for i, s := range r.servers {
+		texts[i] = s.text
+	}
+	return texts
+}
+
+// Describe says for a person which servers are asked, in order, and whether what
+// each says of DNSSEC counts.
+func (r *Resolver) Describe() string {
+	texts := make([]string, len(r.servers))
+	for i, s := range r.servers {
+		texts[i] = s.describe()
+	}
+	return strings.Join(texts, ", then ")
+}
 
 // systemServers reads the nameserver lines of a resolv.conf.
 func systemServers(file string) ([]string, error) {

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -30,6 +31,9 @@ const (
 	Unreachable
 	// BadName: the name cannot stand in the DNS; nobody was asked.
 	BadName
+	// Bogus: a server that validates found that the answer's DNSSEC signatures do
+	// not hold. Only a server whose word on DNSSEC counts could say otherwise.
+	Bogus
 )
 
 var kindTexts = map[Kind]string{
@@ -41,6 +45,7 @@ var kindTexts = map[Kind]string{
 	Malformed:   "malformed answer",
 	Unreachable: "unreachable",
 	BadName:     "bad name",
+	Bogus:       "bogus",
 }
 
 // String names the kind in two words.
@@ -56,7 +61,7 @@ type Error struct {
 	Name   string // as asked, without the final dot
 	Type   string // "A", "TXT", …; "A and AAAA" from Host and Addresses
 	Kind   Kind
-	Server string // who answered or failed to, as address:port; "" if nobody was asked
+	Server string // who answered or failed to, as in Resolver.Servers; "" if nobody was asked
 	Reason string // more words, where there are any
 	Err    error  // the cause, if it was a network or context error
 }
@@ -79,6 +84,8 @@ func (e *Error) Error() string {
 		s = fmt.Sprintf("the DNS answer to %s for %s makes no sense", e.Type, e.Name)
 	case Unreachable:
 		s = fmt.Sprintf("the DNS server cannot be reached to look up %s for %s", e.Type, e.Name)
+	case Bogus:
+		s = fmt.Sprintf("the DNSSEC signatures of the answer to %s for %s do not hold; look for a signature that expired or a DS record that is out of date", e.Type, e.Name)
 	case BadName:
 		return fmt.Sprintf("%q cannot be looked up: %s", e.Name, e.Reason)
 	default:
@@ -99,20 +106,85 @@ func (e *Error) Unwrap() error { return e.Err }
 // final says that asking another server is pointless.
 func (e *Error) final() bool { return e.Kind == NotFound || e.Kind == NoData || e.Kind == BadName }
 
-// rcodeError maps a response code other than NOERROR to an error (RFC 1035
-// §4.1.1); the caller fills in what was asked of whom.
-func rcodeError(rcode int) *Error {
-	switch rcode {
+// rcodeError maps a message with a response code other than NOERROR to an error
+// (RFC 1035 §4.1.1); the caller fills in what was asked of whom.
+func rcodeError(m *dns.Msg) *Error {
+	e := &Error{Kind: ServFail}
+	switch m.Rcode {
 	case dns.RcodeNameError:
-		return &Error{Kind: NotFound}
+		e.Kind = NotFound
 	case dns.RcodeRefused:
-		return &Error{Kind: Refused}
+		e.Kind = Refused
 	case dns.RcodeServerFailure:
-		return &Error{Kind: ServFail}
+	default:
+		e.Reason = dns.RcodeToString[m.Rcode]
+		if e.Reason == "" {
+			e.Reason = fmt.Sprint(m.Rcode)
+		}
+		e.Reason = "response code " + e.Reason
 	}
-	text := dns.RcodeToString[rcode]
-	if text == "" {
-		text = fmt.Sprint(rcode)
+	if text, bogus := extended(m); text != "" {
+		e.Reason = strings.TrimPrefix(e.Reason+", "+text, ", ")
+		if bogus && e.Kind == ServFail {
+			e.Kind = Bogus
+		}
 	}
-	return &Error{Kind: ServFail, Reason: "response code " + text}
+	return e
+}
+
+// extended gives the words of a message's extended error (RFC 8914), and whether it
+// says that validation failed.
+func extended(m *dns.Msg) (text string, bogus bool) {
+	opt := m.IsEdns0()
+	if opt == nil {
+		return "", false
+	}
+	for _, option := range opt.Option {
+		ede, ok := option.(*dns.EDNS0_EDE)
+		if !ok {
+			continue
+		}
+		// The extra text is the server's own and goes to a terminal.
+		words := dns.ExtendedErrorCodeToString[ede.InfoCode]
+		if words == "" {
+			words = fmt.Sprintf("extended error %d", ede.InfoCode)
+		}
+		if extra := printable(ede.ExtraText); extra != "" {
+			words += " (" + extra + ")"
+		}
+		text = strings.TrimPrefix(text+", "+words, ", ")
+		bogus = bogus || validation[ede.InfoCode]
+		if len(text) > maxExtended {
+			break
+		}
+	}
+	return text, bogus
+}
+
+// maxExtended bounds what a server's own words take of an error.
+const maxExtended = 200
+
+// printable gives the printable ASCII of a text, and no more than maxExtended of it.
+func printable(s string) string {
+	keep := func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return -1
+		}
+		return c
+	}
+	s = strings.Map(keep, s)
+	return s[:min(len(s), maxExtended)]
+}
+
+// validation are the codes of RFC 8914 §4 by which a validator says that what it was
+// given does not hold, rather than that it could get nothing.
+var validation = map[uint16]bool{
+	dns.ExtendedErrorCodeDNSBogus:                    true,
+	dns.ExtendedErrorCodeSignatureExpired:            true,
+	dns.ExtendedErrorCodeSignatureNotYetValid:        true,
+	dns.ExtendedErrorCodeDNSKEYMissing:               true,
+	dns.ExtendedErrorCodeRRSIGsMissing:               true,
+	dns.ExtendedErrorCodeNoZoneKeyBitSet:             true,
+	dns.ExtendedErrorCodeNSECMissing:                 true,
+	dns.ExtendedErrorCodeSignatureExpiredBeforeValid: true,
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,36 +19,53 @@ import (
 const udpSize = 1232
 
 // maxRecords bounds the answer section. A TCP message of 64 KiB could hold some
-// thousand records; no name that can be validated has so many.
+// thousand records; no name that can be validated has so many. CAA records are
+// bounded by the message alone: a set counts as a whole or not at all.
 const maxRecords = 512
 
 // ask puts one question to the servers in turn until one gives a final answer:
 // NOERROR or NXDOMAIN. The error is that of the last server.
-func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, string, *Error) {
-	var last *Error
+//
+// Once a server has found the name's signatures wrong, the answer of one that may
+// never have looked at them is no better than the forger's: only an authentic one
+// overturns the verdict, or another of the same server.
+func (r *Resolver) ask(ctx context.Context, q question) (*dns.Msg, *server, *Error) {
+	var last, bogus *Error
 	for round := range r.attempts {
-		for _, server := range r.servers {
-			// A server that chokes on mixed case gets it once only.
-			m, err := r.askServer(ctx, server, question{name: name, qtype: qtype, mixed: r.mixCase && round == 0})
+		// A server that chokes on mixed case gets it once only.
+		q.mixed = r.mixCase && round == 0
+		for _, s := range r.servers {
+			m, err := r.askServer(ctx, s, q)
 			if err == nil {
-				return m, server, nil
+				if bogus == nil || bogus.Server == s.text || s.trusted && m.AuthenticatedData {
+					return m, s, nil
+				}
+				continue
 			}
-			err.Name, err.Type, err.Server = name, typeText(qtype), server
+			err.Name, err.Type, err.Server = q.name, typeText(q.qtype), s.text
 			last = err
+			if err.Kind == Bogus {
+				bogus = err
+			}
 			if ctx.Err() != nil {
 				last.Kind, last.Err = Timeout, ctx.Err()
-				return nil, server, last
+				return nil, nil, last
 			}
 		}
 	}
-	return nil, "", last
+	if bogus != nil {
+		last = bogus
+	}
+	return nil, nil, last
 }
 
-// question is a canonical name and a record type.
+// question is a canonical name and a record type, and how to ask.
 type question struct {
-	name  string
-	qtype uint16
-	mixed bool // ask in random case, where that helps: over UDP
+	name      string
+	qtype     uint16
+	mixed     bool // in random case, where that helps: over UDP
+	bare      bool // without EDNS
+	unchecked bool // what the server has, although it may be bogus (CD, RFC 4035 §3.2.2)
 }
 
 // plain is the question as it is.
@@ -58,10 +76,11 @@ func (q question) plain() question {
 
 // askServer asks one server, without EDNS if it does not understand that (RFC
 // 6891 §6.2.2).
-func (r *Resolver) askServer(ctx context.Context, server string, q question) (*dns.Msg, *Error) {
-	m, err := r.askOver(ctx, server, q, true)
+func (r *Resolver) askServer(ctx context.Context, s *server, q question) (*dns.Msg, *Error) {
+	m, err := r.askOver(ctx, s, q)
 	if err == nil && m.Rcode == dns.RcodeFormatError {
-		m, err = r.askOver(ctx, server, q, false)
+		q.bare = true
+		m, err = r.askOver(ctx, s, q)
 	}
 	switch {
 	case err != nil:
@@ -69,57 +88,113 @@ func (r *Resolver) askServer(ctx context.Context, server string, q question) (*d
 	case m.Truncated:
 		return nil, &Error{Kind: Malformed, Reason: "the answer is truncated even over TCP"}
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return nil, rcodeError(m.Rcode)
-	case len(m.Answer) > maxRecords:
+		return nil, r.failure(ctx, s, q, m)
+	case q.qtype != dns.TypeCAA && len(m.Answer) > maxRecords:
 		return nil, &Error{Kind: Malformed, Reason: "the answer has more records than any honest one"}
+	case (m.Rcode == dns.RcodeNameError || !answers(m, q)) && !knowing(m):
+		return nil, &Error{Kind: Refused, Reason: "it neither answers for the name nor asks others for it"}
 	}
 	return m, nil
+}
+
+// failure tells of a message with an error's code. SERVFAIL from a validator mostly
+// means that something is bogus, and few say so: for CAA it is asked once more,
+// without checking. If that gives an answer, the checking was what failed.
+func (r *Resolver) failure(ctx context.Context, s *server, q question, m *dns.Msg) *Error {
+	e := rcodeError(m)
+	if m.Rcode != dns.RcodeServerFailure || e.Kind == Bogus || q.qtype != dns.TypeCAA || !s.trusted || q.bare {
+		return e
+	}
+	q.unchecked = true
+	again, err := r.askOver(ctx, s, q.plain())
+	if err == nil && (again.Rcode == dns.RcodeSuccess || again.Rcode == dns.RcodeNameError) && knowing(again) {
+		e.Kind = Bogus
+	}
+	return e
+}
+
+// answers tells whether a message says anything of the name asked for.
+func answers(m *dns.Msg, q question) bool {
+	return slices.ContainsFunc(m.Answer, func(rr dns.RR) bool {
+		h := rr.Header()
+		return (h.Rrtype == q.qtype || h.Rrtype == dns.TypeCNAME) && bare(h.Name) == q.name
+	})
+}
+
+// knowing tells whether a message without records may mean that there are none: its
+// sender answers for the zone, or shows the record of its authority (RFC 2308 §2.2), or has asked
+// those who do and does not merely point to them. A lame server, or one that serves
+// only zones of its own, sends much the same and knows nothing.
+func knowing(m *dns.Msg) bool {
+	referral := false
+	for _, rr := range m.Ns {
+		switch rr.Header().Rrtype {
+		case dns.TypeSOA:
+			return true
+		case dns.TypeNS:
+			referral = true
+		}
+	}
+	return m.Authoritative || m.RecursionAvailable && !referral
 }
 
 // askOver asks by UDP, and by TCP after a truncated answer or one that does not
 // keep the question's case: either somebody forges answers, which TCP ends, or
 // the server is one of the few that change the case. If such a server has no TCP,
 // it is asked in plain case: it must not keep names from being found.
-func (r *Resolver) askOver(ctx context.Context, server string, q question, edns bool) (*dns.Msg, *Error) {
-	if r.net == "tcp" {
-		return r.exchange(ctx, "tcp", server, query(q.plain(), edns))
+func (r *Resolver) askOver(ctx context.Context, s *server, q question) (*dns.Msg, *Error) {
+	ask := func(network string, q question) (*dns.Msg, *Error) {
+		ctx, cancel := context.WithTimeout(ctx, r.timeout)
+		defer cancel()
+		if network == "https" {
+			return s.post(ctx, query(q))
+		}
+		return s.exchange(ctx, network, query(q))
 	}
-	m, err := r.exchange(ctx, "udp", server, query(q, edns))
+	switch {
+	case s.via == overTLS:
+		return ask("tls", q.plain())
+	case s.via == overWeb:
+		return ask("https", q.plain())
+	case r.net == "tcp":
+		return ask("tcp", q.plain())
+	}
+	m, err := ask("udp", q)
 	if err != nil && errors.Is(err.Err, errCase) {
-		if m, err := r.exchange(ctx, "tcp", server, query(q.plain(), edns)); err == nil {
+		if m, err := ask("tcp", q.plain()); err == nil {
 			return m, nil
 		}
-		m, err = r.exchange(ctx, "udp", server, query(q.plain(), edns))
+		m, err = ask("udp", q.plain())
 	}
 	if err == nil && m.Truncated {
-		return r.exchange(ctx, "tcp", server, query(q.plain(), edns))
+		return ask("tcp", q.plain())
 	}
 	return m, err
 }
 
 // query builds a message with a random id.
-func query(q question, edns bool) *dns.Msg {
+func query(q question) *dns.Msg {
 	m := new(dns.Msg)
 	name := q.name + "."
 	if q.mixed {
 		name = mixCase(name)
 	}
 	m.SetQuestion(name, q.qtype)
-	// AD in a question asks for the AD bit in the answer (RFC 6840 §5.7).
+	// AD in a question asks for the AD bit in the answer (RFC 6840 §5.7). DO asks for
+	// it as well, and brings signatures that make answers long: only where it matters
+	// are servers served that know no other way.
 	m.AuthenticatedData = true
-	if edns {
-		m.SetEdns0(udpSize, false)
+	m.CheckingDisabled = q.unchecked
+	if !q.bare {
+		m.SetEdns0(udpSize, q.qtype == dns.TypeCAA)
 	}
 	return m
 }
 
 // exchange sends one message over a fresh socket, hence from a fresh port, and
 // waits for the answer to it. It ends when the context does.
-func (r *Resolver) exchange(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, server)
+func (s *server) exchange(ctx context.Context, network string, q *dns.Msg) (*dns.Msg, *Error) {
+	c, err := s.dial(ctx, network)
 	if err != nil {
 		return nil, netError(err)
 	}
@@ -201,6 +276,9 @@ func netError(err error) *Error {
 	timeout := errors.As(err, &n) && n.Timeout()
 	if timeout || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return &Error{Kind: Timeout, Err: err}
+	}
+	if problem := certificateProblem(err); problem != "" {
+		return &Error{Kind: Unreachable, Reason: problem, Err: err}
 	}
 	return &Error{Kind: Unreachable, Reason: err.Error(), Err: err}
 }

@@ -18,9 +18,10 @@ type Answer struct {
 	Name    string   // as asked, lower case, without the final dot
 	Aliases []string // the CNAME targets followed, in order
 	Records []dns.RR // of the type asked for and nothing else; never empty
-	Server  string   // who answered: address:port, or the path of the hosts file
-	// Authentic is the AD bit (RFC 4035 §3.2.3): the server says that it checked
-	// DNSSEC signatures all the way. It is worth as much as the way to the server.
+	Server  string   // who answered, as in Resolver.Servers, or the path of the hosts file
+	// Authentic is the AD bit (RFC 4035 §3.2.3) of every message that it took: the
+	// server says that it checked DNSSEC signatures all the way. It is never set by a
+	// server whose word on that does not count, see Config.Trusted.
 	Authentic bool
 }
 
@@ -60,31 +61,46 @@ func (a *Answer) Texts() []string {
 // that the server did not follow. An answer without a record of the type is an
 // *Error of kind NoData. Every error is an *Error.
 func (r *Resolver) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
-	canonical, err := canonicalName(name)
-	if err != nil {
-		return nil, err
+	a, e := r.lookup(ctx, name, qtype)
+	if e != nil {
+		return nil, e
+	}
+	return a, nil
+}
+
+// lookup is Lookup; beside NotFound and NoData it also gives the answer, which then
+// has no records. A DNAME record needs no look of its own: a CNAME record made from
+// it comes with it (RFC 6672 §3.1).
+func (r *Resolver) lookup(ctx context.Context, name string, qtype uint16) (*Answer, *Error) {
+	canonical, bad := canonicalName(name)
+	if bad != nil {
+		bad.Type = typeText(qtype)
+		return nil, bad
 	}
 	a := &Answer{Name: canonical, Authentic: true}
 	at := canonical
 	for {
-		m, server, err := r.ask(ctx, at, qtype)
+		m, s, err := r.ask(ctx, question{name: at, qtype: qtype})
 		if err != nil {
 			err.Name = canonical
 			return nil, err
 		}
-		a.Server = server
-		a.Authentic = a.Authentic && m.AuthenticatedData
+		a.Server = s.text
+		a.Authentic = a.Authentic && s.trusted && m.AuthenticatedData
 		end, problem := a.follow(m, at, qtype)
+		fail := func(kind Kind, reason string) *Error {
+			return &Error{Name: canonical, Type: typeText(qtype), Kind: kind, Server: s.text, Reason: reason}
+		}
 		switch {
 		case problem != "":
-			return nil, &Error{Name: canonical, Type: typeText(qtype), Kind: Malformed, Server: server, Reason: problem}
+			return nil, fail(Malformed, problem)
 		case len(a.Records) > 0:
 			return a, nil
 		case m.Rcode == dns.RcodeNameError:
 			// With aliases in the answer, the code speaks of the last (RFC 6604 §3).
-			return nil, &Error{Name: canonical, Type: typeText(qtype), Kind: NotFound, Server: server, Reason: a.aliasText()}
+			return a, fail(NotFound, a.aliasText())
 		case end == at:
-			return nil, &Error{Name: canonical, Type: typeText(qtype), Kind: NoData, Server: server, Reason: a.aliasText()}
+			return a, fail(NoData, a.aliasText())
 		}
 		at = end
 	}
@@ -116,7 +132,7 @@ func (a *Answer) follow(m *dns.Msg, at string, qtype uint16) (string, string) {
 		if len(a.Aliases) == maxAliases {
 			return at, "the chain of CNAME records is too long"
 		}
-		if _, err := canonicalName(alias); err != nil {
+		if _, bad := canonicalName(alias); bad != nil {
 			return at, "a CNAME record leads to a name that cannot be looked up"
 		}
 		a.Aliases = append(a.Aliases, alias)
@@ -155,9 +171,9 @@ func (r *Resolver) Addresses(ctx context.Context, name string) ([]netip.Addr, er
 // questions fails, the answer to the other is enough; only if neither yields an
 // address is there an *Error, and it tells of the more serious of the failures.
 func (r *Resolver) Host(ctx context.Context, name string) (*Answer, error) {
-	canonical, err := canonicalName(name)
-	if err != nil {
-		return nil, err
+	canonical, bad := canonicalName(name)
+	if bad != nil {
+		return nil, bad
 	}
 	if r.hostsFile != "" {
 		if a := hostsAnswer(r.hostsFile, canonical); a != nil {

@@ -6,8 +6,8 @@ import "strings"
 // *Error of kind BadName. Only letters, digits, hyphens and underscores are
 // taken: nothing that is looked up here needs more, and names arrive from
 // strangers (a redirect, a CNAME record).
-func canonicalName(name string) (string, error) {
-	bad := func(reason string) (string, error) {
+func canonicalName(name string) (string, *Error) {
+	bad := func(reason string) (string, *Error) {
 		if len(name) > 260 {
 			name = name[:260] + "…"
 		}

@@ -443,7 +443,9 @@ func TestForgedAnswers(t *testing.T) {
 
 func TestStrayRecordsAreIgnored(t *testing.T) {
 	addr := raw(t, func(q *dns.Msg) []*dns.Msg {
-		return []*dns.Msg{reply(q, func(m *dns.Msg) { m.Answer[0].Header().Name = "y.example." })}
+		return []*dns.Msg{reply(q, func(m *dns.Msg) {
+			m.Answer[0].Header().Name, m.RecursionAvailable = "y.example.", true
+		})}
 	})
 	r := newResolver(t, resolver.Config{Servers: []string{addr}})
 	_, err := r.TXT(t.Context(), "x.example")
@@ -513,7 +515,6 @@ func TestHostsFile(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]resolver.Config{
 		"name":     {Servers: []string{"localhost:53"}},
-		"no port":  {Servers: []string{"192.0.2.1"}},
 		"port 0":   {Servers: []string{"192.0.2.1:0"}},
 		"net":      {Servers: []string{"192.0.2.1:53"}, Net: "tls"},
 		"timeout":  {Servers: []string{"192.0.2.1:53"}, Timeout: -1},
@@ -524,7 +525,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: %+v was accepted", name, c)
 		}
 	}
-	r := newResolver(t, resolver.Config{Servers: []string{"192.0.2.1:53", "[2001:db8::53]:5353"}})
+	r := newResolver(t, resolver.Config{Servers: []string{"192.0.2.1", "[2001:db8::53]:5353"}})
 	if got := fmt.Sprint(r.Servers()); got != "[192.0.2.1:53 [2001:db8::53]:5353]" {
 		t.Errorf("servers %s", got)
 	}
