@@ -88,6 +88,7 @@ func parseSubject(text string) (*desk.Subject, error) {
 	fields := map[string]*string{
 		"CN": &s.CommonName, "SERIALNUMBER": &s.SerialNumber, "O": &s.Organization,
 		"OU": &s.OrganizationalUnit, "C": &s.Country, "L": &s.Locality, "ST": &s.Province,
+		"BUSINESSCATEGORY": &s.BusinessCategory, "JURISDICTIONC": &s.JurisdictionCountry,
 	}
 	const comma = "\x00"
 	for part := range strings.SplitSeq(strings.ReplaceAll(text, `\,`, comma), ",") {
@@ -97,7 +98,7 @@ func parseSubject(text string) (*desk.Subject, error) {
 		key, value, found := strings.Cut(part, "=")
 		field := fields[strings.ToUpper(strings.TrimSpace(key))]
 		if !found || field == nil {
-			return nil, badInput(`%q is no part of a subject: write it as "CN=www.corp.example,O=Corp", with CN, O, OU, C, L, ST, serialNumber`, strings.ReplaceAll(part, comma, ","))
+			return nil, badInput(`%q is no part of a subject: write it as "CN=www.corp.example,O=Corp", with CN, O, OU, C, L, ST, serialNumber, businessCategory, jurisdictionC`, strings.ReplaceAll(part, comma, ","))
 		}
 		if *field != "" {
 			return nil, badInput("the subject has %s twice", strings.TrimSpace(key))

@@ -16,7 +16,7 @@ import (
 	"chancery/internal/lint"
 )
 
-// Config is what an authority works with. All fields are needed.
+// Config is what an authority works with. All fields but CAA and Logger are needed.
 type Config struct {
 	Ledger      Ledger
 	Recovery    Recovery
@@ -26,6 +26,7 @@ type Config struct {
 	Profiles    map[string]*Profile
 	Clock       func() time.Time
 	Seals       Seals
+	CAA         CAARules      // at the start; see [Authority.SetCAA]. Zero: CAA is off
 	CRLLife     time.Duration // how long a CRL is good
 	CRLRefresh  time.Duration // how old one gets before the next is made
 	Logger      *slog.Logger  // nil: silence
@@ -55,8 +56,9 @@ type Keys interface {
 type Authority struct {
 	Config
 	issuers    atomic.Pointer[Issuers]
-	reloading  sync.Mutex // held by Reload, so that an older picture never replaces a newer one
-	crlSet     *lint.Set  // also lints OCSP responses
+	caa        atomic.Pointer[CAARules] // replaced by SetCAA
+	reloading  sync.Mutex               // held by Reload, so that an older picture never replaces a newer one
+	crlSet     *lint.Set                // also lints OCSP responses
 	responders responders
 }
 
@@ -75,6 +77,9 @@ func New(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{Config: cfg, crlSet: crlSet}
+	if err := a.SetCAA(cfg.CAA); err != nil {
+		return nil, err
+	}
 	a.issuers.Store(&Issuers{byID: map[string]*Issuer{}})
 	return a, nil
 }
@@ -114,6 +119,13 @@ func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) 
 	draft, err := profile.draft(&req, issuer, now)
 	if err != nil {
 		return Record{}, err
+	}
+	found, err := a.askCAA(ctx, profile, &req)
+	if err != nil {
+		return Record{}, err
+	}
+	if found != "" {
+		draft.detail["caa"] = found
 	}
 	return a.certify(ctx, draft)
 }
@@ -228,6 +240,12 @@ func (a *Authority) finish(ctx context.Context, r Record) (Record, error) {
 			return Record{}, err
 		}
 		return Record{}, Errorf(BadKey, "the key was compromised before the certificate was finished; make a new key")
+	}
+	if a.caaOutdated(&r) {
+		if err := a.giveUp(ctx, r, CessationOfOperation); err != nil {
+			return Record{}, err
+		}
+		return Record{}, Errorf(Revoked, "the CAA records were looked up more than %s ago, too long for the certificate to be finished now; make a new request", caaLife)
 	}
 	issuer, ok := a.Issuers().byID[r.Issuer]
 	if !ok || issuer.signer == nil {

@@ -58,6 +58,7 @@ func requestedSubject(in *x509.CertificateRequest) (Subject, error) {
 	fields := map[string]*string{
 		"2.5.4.3": &s.CommonName, "2.5.4.5": &s.SerialNumber, "2.5.4.6": &s.Country, "2.5.4.7": &s.Locality,
 		"2.5.4.8": &s.Province, "2.5.4.10": &s.Organization, "2.5.4.11": &s.OrganizationalUnit,
+		oidBusinessCategory.String(): &s.BusinessCategory, oidJurisdictionCountry.String(): &s.JurisdictionCountry,
 	}
 	for _, attribute := range in.Subject.Names {
 		field, known := fields[attribute.Type.String()]

@@ -125,10 +125,7 @@ func (s *Issuers) Line(name string, now time.Time) *Issuer {
 }
 
 func (s *Issuers) forProfile(p *Profile, now time.Time) (*Issuer, error) {
-	line := p.Issuer
-	if line == "" {
-		line = DefaultLine
-	}
+	line := p.line()
 	if i := s.Line(line, now); i != nil {
 		return i, nil
 	}

@@ -180,7 +180,7 @@ func reframe(t *testing.T, der []byte) asn1.RawValue {
 func TestShippedProfiles(t *testing.T) {
 	all := Shipped()
 	for _, name := range []string{
-		"tls-server", "tls-client", "device", "person", "code-signing", "ev-code-signing", "ldevid", "sip-domain", "ocsp-responder",
+		"tls-server", "tls-client", "ev", "ov", "device", "person", "code-signing", "ev-code-signing", "ldevid", "sip-domain", "ocsp-responder",
 		"timestamping", "est-server", "ra", "key-generation", "voucher-signer", "crl-issuer", "attestation-key", "device-decryption",
 		"idevid-8021ar", "idevid-brski", "idevid-tcg-tpm", "idevid-tls-iot",
 	} {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"chancery/caa"
 	"chancery/internal/lint"
 
 	"github.com/pelletier/go-toml/v2"
@@ -44,6 +45,7 @@ type rules struct {
 	KeyUsageRSA []string     `toml:"key_usage_rsa"` // added for RSA keys
 	ExtKeyUsage []string     `toml:"ext_key_usage"` // names or OIDs (RFC 5280 §4.2.1.12)
 	Policies    []string     `toml:"policies"`      // certificate policy OIDs
+	Kind        caa.Kind     `toml:"kind"`          // "ca-dv", "ca-ov", "ca-ev" or "ca-qwac": what CAA records call such certificates; "": none of these
 	Life        string       `toml:"life"`          // when the request names no end
 	MaxLife     string       `toml:"max_life"`      // the longest that a request may ask for; default: life
 	Backdate    string       `toml:"backdate"`      // notBefore lies so far in the past, for slow clocks
@@ -56,9 +58,12 @@ type rules struct {
 }
 
 type subjectRules struct {
-	Take       []string `toml:"take"`        // attributes that a request may name
-	Require    []string `toml:"require"`     // attributes that a request must name
-	CommonName string   `toml:"common_name"` // "" as asked, "first-name": the first name that fits, "none"
+	Take    []string `toml:"take"`    // attributes that a request may name
+	Require []string `toml:"require"` // attributes that a request must name
+	// Only lists the values that an attribute may have, where anything else would
+	// be somebody else's: organization = ["Example Ltd"].
+	Only       map[string][]string `toml:"only"`
+	CommonName string              `toml:"common_name"` // "" as asked, "first-name": the first name that fits, "none"
 }
 
 type statusRules struct {
@@ -195,6 +200,11 @@ func (p *Profile) parseNames() error {
 			return fmt.Errorf("subject attribute %q is not known", word)
 		}
 	}
+	for word := range p.Subject.Only {
+		if _, ok := (Subject{}).attributes()[word]; !ok {
+			return fmt.Errorf("subject.only: attribute %q is not known", word)
+		}
+	}
 	if !slices.Contains([]string{"", "first-name", "none"}, p.Subject.CommonName) {
 		return fmt.Errorf(`subject.common_name is "", "first-name" or "none"`)
 	}
@@ -202,6 +212,9 @@ func (p *Profile) parseNames() error {
 		if !slices.Contains(keyKinds, word) {
 			return fmt.Errorf("key kind %q is not one of %s", word, strings.Join(keyKinds, ", "))
 		}
+	}
+	if !slices.Contains([]caa.Kind{caa.AnyKind, caa.DomainValidated, caa.OrganizationValidated, caa.ExtendedValidation, caa.QualifiedWeb}, p.Kind) {
+		return fmt.Errorf("kind %q is not one of ca-dv, ca-ov, ca-ev, ca-qwac", string(p.Kind))
 	}
 	if len(p.Keys) == 0 || len(p.Rooms) == 0 {
 		return fmt.Errorf("keys and rooms must not be empty: nobody could ever be served")

@@ -31,13 +31,15 @@ type Evidence struct {
 // which attributes it takes (RFC 5280 §4.1.2.6); an attribute it does not name
 // is a refusal, never silently dropped.
 type Subject struct {
-	CommonName         string
-	SerialNumber       string
-	Organization       string
-	OrganizationalUnit string
-	Country            string
-	Locality           string
-	Province           string
+	CommonName          string
+	SerialNumber        string
+	Organization        string
+	OrganizationalUnit  string
+	Country             string
+	Locality            string
+	Province            string
+	BusinessCategory    string // X.520; "Private Organization", …: what vetting found
+	JurisdictionCountry string // where it is registered, two letters (CA/B Forum's EV guidelines §9.2)
 }
 
 // IsZero tells whether nothing is asked for.
@@ -55,7 +57,13 @@ type Request struct {
 	Profile   string
 	NotBefore time.Time // zero: the profile's
 	NotAfter  time.Time // zero: the profile's
-	Once      *Once     // spent in the transaction of the intent; nil where the room needs none
+	// Accounts are all URLs by which this CA knows the account that asks, for the
+	// accounturi of CAA records (RFC 8657 §3); empty for who has none.
+	Accounts []string
+	// Labels are the words for CAA's validationmethods, beginning with "ca-", that
+	// are true of who asks: the kinds of certificate for which it was vetted.
+	Labels []string
+	Once   *Once // spent in the transaction of the intent; nil where the room needs none
 }
 
 // Once is a single-use token, an ACME nonce for example. A store keeps it until

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,13 +11,15 @@ import (
 // attributes gives each attribute's word in profiles and its value.
 func (s Subject) attributes() map[string]string {
 	return map[string]string{
-		"common_name":         s.CommonName,
-		"serial_number":       s.SerialNumber,
-		"organization":        s.Organization,
-		"organizational_unit": s.OrganizationalUnit,
-		"country":             s.Country,
-		"locality":            s.Locality,
-		"province":            s.Province,
+		"common_name":          s.CommonName,
+		"serial_number":        s.SerialNumber,
+		"organization":         s.Organization,
+		"organizational_unit":  s.OrganizationalUnit,
+		"country":              s.Country,
+		"locality":             s.Locality,
+		"province":             s.Province,
+		"business_category":    s.BusinessCategory,
+		"jurisdiction_country": s.JurisdictionCountry,
 	}
 }
 
@@ -24,6 +27,7 @@ func (s Subject) attributes() map[string]string {
 var attributeBounds = map[string]int{
 	"common_name": 64, "serial_number": 64, "organization": 64,
 	"organizational_unit": 64, "country": 2, "locality": 128, "province": 128,
+	"business_category": 128, "jurisdiction_country": 2,
 }
 
 // admit checks the asked subject against the profile's rules.
@@ -36,6 +40,8 @@ func (r subjectRules) admit(s Subject) error {
 			continue
 		case !slices.Contains(r.Take, word) && !slices.Contains(r.Require, word):
 			return Errorf(Denied, "this profile does not take the subject attribute %s", word)
+		case r.Only[word] != nil && !slices.Contains(r.Only[word], value):
+			return Errorf(Denied, "this profile takes no such %s as %q; it takes %s", word, clip(value), strings.Join(r.Only[word], ", "))
 		case !utf8.ValidString(value) || utf8.RuneCountInString(value) > attributeBounds[word]:
 			return Errorf(Invalid, "the subject attribute %s is longer than %d characters or not UTF-8", word, attributeBounds[word])
 		}
@@ -76,12 +82,27 @@ func (r subjectRules) name(s Subject, names []Identifier) pkix.Name {
 	if r.CommonName == "none" {
 		cn = ""
 	}
-	return pkix.Name{
+	name := pkix.Name{
 		CommonName: cn, SerialNumber: s.SerialNumber,
 		Organization: some(s.Organization), OrganizationalUnit: some(s.OrganizationalUnit),
 		Country: some(s.Country), Locality: some(s.Locality), Province: some(s.Province),
 	}
+	for _, more := range []struct {
+		oid   asn1.ObjectIdentifier
+		value string
+	}{{oidBusinessCategory, s.BusinessCategory}, {oidJurisdictionCountry, s.JurisdictionCountry}} {
+		if more.value != "" {
+			name.ExtraNames = append(name.ExtraNames, pkix.AttributeTypeAndValue{Type: more.oid, Value: more.value})
+		}
+	}
+	return name
 }
+
+// crypto/x509 has no field for these.
+var (
+	oidBusinessCategory    = asn1.ObjectIdentifier{2, 5, 4, 15}
+	oidJurisdictionCountry = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 60, 2, 1, 3}
+)
 
 func some(value string) []string {
 	if value == "" {

@@ -34,13 +34,15 @@ type Signing struct {
 
 // Subject is what of a distinguished name can be asked for.
 type Subject struct {
-	CommonName         string `json:"common_name,omitempty"`
-	SerialNumber       string `json:"serial_number,omitempty"`
-	Organization       string `json:"organization,omitempty"`
-	OrganizationalUnit string `json:"organizational_unit,omitempty"`
-	Country            string `json:"country,omitempty"`
-	Locality           string `json:"locality,omitempty"`
-	Province           string `json:"province,omitempty"`
+	CommonName          string `json:"common_name,omitempty"`
+	SerialNumber        string `json:"serial_number,omitempty"`
+	Organization        string `json:"organization,omitempty"`
+	OrganizationalUnit  string `json:"organizational_unit,omitempty"`
+	Country             string `json:"country,omitempty"`
+	Locality            string `json:"locality,omitempty"`
+	Province            string `json:"province,omitempty"`
+	BusinessCategory    string `json:"business_category,omitempty"`
+	JurisdictionCountry string `json:"jurisdiction_country,omitempty"` // where it is registered
 }
 
 func (d *Desk) sign(ctx context.Context, caller admin.Caller, in Signing) (Whole, error) {
@@ -151,6 +153,7 @@ func subjectFor(in Signing, csr *ca.CSR, p *ca.Profile) (ca.Subject, error) {
 	for _, a := range []struct{ word, value string }{
 		{"common_name", s.CommonName}, {"serial_number", s.SerialNumber}, {"organization", s.Organization},
 		{"organizational_unit", s.OrganizationalUnit}, {"country", s.Country}, {"locality", s.Locality}, {"province", s.Province},
+		{"business_category", s.BusinessCategory}, {"jurisdiction_country", s.JurisdictionCountry},
 	} {
 		if a.value != "" && !slices.Contains(p.Subject.Take, a.word) && !slices.Contains(p.Subject.Require, a.word) {
 			beyond = append(beyond, a.word)
