@@ -24,7 +24,7 @@ func (s *Server) newAccount(ctx context.Context, c *call) (*answer, error) {
 	case in.OnlyReturnExisting:
 		return nil, acme.NewProblem(acme.TypeAccountDoesNotExist, "there is no account with this key; ask again without onlyReturnExisting to make one")
 	}
-	if err := s.checkTerms(&in); err != nil {
+	if err := checkTerms(c.at, &in); err != nil {
 		return nil, err
 	}
 	if err := checkContacts(in.Contact); err != nil {
@@ -140,13 +140,13 @@ func (c *call) ownAccount() error {
 // checkTerms: RFC 8555 §7.3: the server MUST reject a request that does not
 // agree, and names no type for that. It is answered as §7.3.3 wants it for changed
 // terms, since that tells both a program and a person where the terms are.
-func (s *Server) checkTerms(in *acme.NewAccount) error {
-	if s.Terms == "" || in.TermsOfServiceAgreed {
+func checkTerms(at *entrance, in *acme.NewAccount) error {
+	if at.Terms == "" || in.TermsOfServiceAgreed {
 		return nil
 	}
 	return &refusal{
-		problem: acme.UserActionRequired(s.Terms, "read the terms of service at %s and, if you agree, ask again with termsOfServiceAgreed", s.Terms),
-		links:   []link{{s.Terms, "terms-of-service"}},
+		problem: acme.UserActionRequired(at.Terms, "read the terms of service at %s and, if you agree, ask again with termsOfServiceAgreed", at.Terms),
+		links:   []link{{at.Terms, "terms-of-service"}},
 	}
 }
 

@@ -17,6 +17,7 @@ type call struct {
 	account *Account  // nil when the request carried its key instead of an account
 	once    *ca.Once  // the nonce: whatever writes hands it to its store
 	client  netip.Addr
+	at      *entrance // the directory by which it came
 }
 
 // principal gives who asks, as the core knows it.
@@ -53,6 +54,7 @@ type answer struct {
 	location   string // absolute URL for Location
 	links      []link
 	retryAfter time.Duration
+	maxAge     time.Duration // that caches may keep it; 0: they are told nothing
 }
 
 // link is a Link header field (RFC 8288).

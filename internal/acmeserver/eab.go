@@ -13,7 +13,7 @@ import (
 // not verify bindings, it gives nil.
 func (s *Server) verifyBinding(ctx context.Context, c *call, raw json.RawMessage) (*Binding, error) {
 	if len(raw) == 0 || string(raw) == "null" {
-		if s.RequireEAB {
+		if c.at.RequireEAB {
 			return nil, acme.NewProblem(acme.TypeExternalAccountRequired,
 				"this server opens accounts only for those it knows: ask its administrators for a key id and an HMAC key, and give both to your client")
 		}
@@ -47,6 +47,17 @@ func (s *Server) verifyBinding(ctx context.Context, c *call, raw json.RawMessage
 		return nil, errBindingSpent()
 	}
 	return &Binding{ID: key.ID}, nil
+}
+
+// bound refuses orders of accounts without an external binding at a directory
+// that wants one: the account may have been opened by another directory, or
+// before this one wanted it.
+func (c *call) bound() error {
+	if !c.at.RequireEAB || c.account.Binding != "" {
+		return nil
+	}
+	return acme.NewProblem(acme.TypeExternalAccountRequired,
+		"orders at %s need an account with an external account binding, and this one was opened without: ask the administrators for a key id and an HMAC key, and open another account with them, with another account key", c.at.url)
 }
 
 // errBinding is the same for an unknown key and a wrong one, so that key ids

@@ -25,7 +25,10 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 	if err := s.admit(c, now); err != nil {
 		return nil, err
 	}
-	profile, err := s.profile(in.Profile)
+	if err := c.bound(); err != nil {
+		return nil, err
+	}
+	profile, err := c.at.profile(in.Profile)
 	if err != nil {
 		return nil, err
 	}
@@ -69,18 +72,6 @@ func (s *Server) admit(c *call, now time.Time) error {
 		return acme.RateLimited(after, "this account makes orders too fast; wait %s", after.Round(time.Second))
 	}
 	return nil
-}
-
-// profile picks the profile: the one asked for, or the first of those offered
-// (draft-ietf-acme-profiles §4).
-func (s *Server) profile(asked string) (string, error) {
-	if asked == "" {
-		return s.Profiles[0], nil
-	}
-	if !slices.Contains(s.Profiles, asked) {
-		return "", acme.NewProblem(acme.TypeInvalidProfile, "the profile %q is not offered; the directory lists those that are", clip(asked))
-	}
-	return asked, nil
 }
 
 // fits refuses a profile that was asked for together with names that it does not
@@ -163,6 +154,9 @@ func (s *Server) preAuthorize(ctx context.Context, c *call) (*answer, error) {
 		return nil, acme.Malformed("a wildcard cannot be authorized in advance; make an order for it")
 	}
 	if err := s.admit(c, now); err != nil {
+		return nil, err
+	}
+	if err := c.bound(); err != nil {
 		return nil, err
 	}
 	valid, err := s.Orders.ValidAuthorizations(ctx, c.account.ID, names, now)

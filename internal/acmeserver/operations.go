@@ -18,6 +18,7 @@ func (s *Server) Operations() []admin.Operation {
 		admin.Op(admin.Spec{Name: "acme.account.show", Role: admin.Auditor, Summary: "shows an ACME account"}, s.showAccount),
 		admin.Op(admin.Spec{Name: "acme.account.close", Role: admin.Administrator, Summary: "closes an ACME account for good; its certificates stay valid"}, s.closeAccount),
 	}
+	all = append(all, s.directoryOperations()...)
 	if s.Registry == nil {
 		return all
 	}

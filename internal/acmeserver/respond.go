@@ -26,9 +26,9 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request) {
 		h.Set("Replay-Nonce", s.Nonces.Mint())
 		h.Set("Cache-Control", "no-store")
 	}
-	if r.URL.Path != directoryPath && r.URL.Path != wellKnownPath {
+	if e := s.entranceOf(r.URL.Path); r.URL.Path != wellKnownPath && s.Base+r.URL.Path != e.url {
 		// RFC 8555 §7.1: "index" on everything but the directory.
-		s.addLink(w, link{s.Base + directoryPath, "index"})
+		s.addLink(w, link{e.url, "index"})
 	}
 }
 
@@ -49,6 +49,9 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, a *answer) {
 	}
 	if a.location != "" {
 		w.Header().Set("Location", a.location)
+	}
+	if a.maxAge > 0 {
+		w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%d", a.maxAge/time.Second))
 	}
 	for _, l := range a.links {
 		s.addLink(w, l)

@@ -13,12 +13,8 @@ import (
 )
 
 const (
-	directoryPath = "/acme/directory"
-	// wellKnownPath is where a client looks that knows only the host's name. It gives
-	// the directory itself, since some clients do not follow a redirect there.
-	wellKnownPath = "/.well-known/acme"
-	noncePath     = "/acme/new-nonce"
-	accountPath   = "/acme/account/"
+	noncePath   = "/acme/new-nonce"
+	accountPath = "/acme/account/"
 )
 
 // resource is what is at a path: what a GET gives, what a signed POST does. Most
@@ -45,14 +41,15 @@ func (r *resource) methods() string {
 // followed by what they name.
 func (s *Server) resources() map[string]resource {
 	all := map[string]resource{
-		directoryPath:             {get: s.getDirectory, post: asGet(s.getDirectory)},
-		wellKnownPath:             {get: s.getDirectory},
+		wellKnownPath:             {get: s.wellKnown},
 		noncePath:                 {get: s.newNonce, post: asGet(s.newNonce)},
-		"/acme/new-account":       {post: s.newAccount, takes: byKey},
 		accountPath + "{account}": {post: s.accountResource},
 		"/acme/key-change":        {post: s.changeKey},
 	}
 	maps.Copy(all, s.orderResources())
+	for _, e := range s.entrances {
+		maps.Copy(all, s.entranceResources(e))
+	}
 	return all
 }
 
@@ -121,6 +118,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, res resource) 
 		if err != nil {
 			return nil, err
 		}
+		c.at = s.entranceOf(r.URL.Path)
 		return res.post(r.Context(), c)
 	}
 	w.Header().Set("Allow", res.methods())
@@ -157,31 +155,6 @@ func (s *Server) newNonce(_ context.Context, r *http.Request) (*answer, error) {
 		status = http.StatusOK
 	}
 	return &answer{status: status}, nil
-}
-
-// getDirectory gives the directory (RFC 8555 §7.1.1).
-func (s *Server) getDirectory(context.Context, *http.Request) (*answer, error) {
-	return &answer{raw: s.directory, mediaType: "application/json"}, nil
-}
-
-// encodeDirectory: all URLs are made of the fixed base, never of what a request
-// says of its host, so no proxy can make clients sign for another.
-func (s *Server) encodeDirectory() ([]byte, error) {
-	at := func(name string) string { return s.Base + "/acme/" + name }
-	profiles := make(map[string]string, len(s.Profiles))
-	for _, name := range s.Profiles {
-		p, ok := s.Authority.Profiles[name]
-		if !ok {
-			return nil, fmt.Errorf("the ACME server is to offer the profile %q, which the authority does not have", name)
-		}
-		profiles[name] = p.Summary
-	}
-	return encode(acme.Directory{
-		NewNonce: s.Base + noncePath, NewAccount: at("new-account"), NewOrder: at("new-order"), NewAuthz: at("new-authz"),
-		RevokeCert: at("revoke-cert"), KeyChange: at("key-change"), RenewalInfo: at("renewal-info"),
-		Meta: &acme.Meta{TermsOfService: s.Terms, Website: s.Website, CAAIdentities: s.CAAIdentities,
-			ExternalAccountRequired: s.RequireEAB, Profiles: profiles},
-	})
 }
 
 // accountURL is the account's name and the "kid" of its requests.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,13 +57,20 @@ type Config struct {
 	CAAIdentities  []string
 	RequireEAB     bool
 	Profiles       []string // offered, the default first; never empty
-	Challenges     []string // "http-01", "dns-01", "tls-alpn-01"
-	MaxNames       int
-	OrderLife      time.Duration
-	AuthzLife      time.Duration // of a valid authorisation
-	Attempts       int           // validations tried before a challenge is invalid
-	AttemptPause   time.Duration // before the second; doubles
-	Workers        int           // validations at once, of all accounts; 0: 64. The Validator's own bound
+	// Directories are further ones over the same accounts; the fields above make
+	// the first.
+	Directories []Directory
+	// RedirectWellKnown has /.well-known/acme redirect to the directory instead of
+	// giving it.
+	RedirectWellKnown bool
+
+	Challenges   []string // "http-01", "dns-01", "tls-alpn-01"
+	MaxNames     int
+	OrderLife    time.Duration
+	AuthzLife    time.Duration // of a valid authorisation
+	Attempts     int           // validations tried before a challenge is invalid
+	AttemptPause time.Duration // before the second; doubles
+	Workers      int           // validations at once, of all accounts; 0: 64. The Validator's own bound
 
 	NewAccounts Limit // by client address; nil: none
 	NewOrders   Limit // by account; nil: none
@@ -75,7 +83,7 @@ type Limit func(key string, now time.Time) (retryAfter time.Duration, ok bool)
 // changes is in the stores that it was given, but for the validations under way.
 type Server struct {
 	Config
-	directory []byte // the directory object, encoded once
+	entrances []*entrance // the first is that of the configuration itself
 	keys      parsedKeys
 	running   validations // those that this process is at
 }
@@ -97,9 +105,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c}
 	s.running.turns.limit, s.running.room = c.Workers, max(pursuitsPerAccount, c.MaxNames)
-	var err error
-	s.directory, err = s.encodeDirectory()
-	return s, err
+	return s, s.makeEntrances()
 }
 
 func (c *Config) check() error {
@@ -117,13 +123,17 @@ func (c *Config) check() error {
 		{"Profiles", len(c.Profiles) == 0}, {"Challenges", len(c.Challenges) == 0}, {"MaxNames", c.MaxNames <= 0},
 		{"OrderLife", c.OrderLife <= 0}, {"AuthzLife", c.AuthzLife <= 0},
 		{"Attempts", c.Attempts <= 0}, {"AttemptPause", c.AttemptPause <= 0},
-		{"Registry (RequireEAB is set)", c.RequireEAB && c.Registry == nil},
+		{"Registry (RequireEAB is set)", c.requiresEAB() && c.Registry == nil},
 	} {
 		if part.missing {
 			errs = append(errs, fmt.Errorf("the ACME server's configuration has no %s", part.name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) requiresEAB() bool {
+	return c.RequireEAB || slices.ContainsFunc(c.Directories, func(d Directory) bool { return d.RequireEAB })
 }
 
 // checkBase: RFC 8555 §6.1 demands https. Plain http is left to loopback, where

@@ -31,8 +31,6 @@ func (s *Server) certificateURL(serial ca.Serial, n int) string {
 // orderResources are the paths of this half.
 func (s *Server) orderResources() map[string]resource {
 	return map[string]resource{
-		"/acme/new-order":                  {post: s.newOrder},
-		"/acme/new-authz":                  {post: s.preAuthorize},
 		"/acme/order/{id}":                 {post: s.order},
 		"/acme/order/{id}/finalize":        {post: s.finalize},
 		"/acme/authz/{id}":                 {post: s.authorization},

@@ -43,6 +43,7 @@ type Daemon struct {
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
 	status    *status.Server
 	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
+	office    atomic.Pointer[http.Handler] // what administrators are served; replaced by Reload
 	limits    atomic.Pointer[limits]       // replaced by Reload
 	servers   []*http.Server
 	failed    chan error

@@ -31,7 +31,7 @@ func plain(h http.Handler) *http.Server {
 	}
 }
 
-// publish makes the public handler of the rooms as they are now.
+// publish makes the handlers of the rooms as they are now.
 func (d *Daemon) publish() {
 	mux := http.NewServeMux()
 	room := d.acme.Load().Handler()
@@ -48,6 +48,8 @@ func (d *Daemon) publish() {
 		h = d.Wrap(h)
 	}
 	d.public.Store(&h)
+	office := d.officeHandler()
+	d.office.Store(&office)
 }
 
 // welcome tells a person with a browser or curl where they are.
@@ -91,8 +93,17 @@ func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// adminServer serves administrators on the socket, profiling beside it.
+// adminServer serves administrators on the socket; its operations are replaced
+// by a reload.
 func (d *Daemon) adminServer() *http.Server {
+	s := admin.NewServer().HTTP()
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*d.office.Load()).ServeHTTP(w, r) })
+	return s
+}
+
+// officeHandler has the operations of the rooms as they are now, and profiling
+// beside them.
+func (d *Daemon) officeHandler() http.Handler {
 	operations := desk.New(desk.Config{
 		Authority: d.authority, Ledger: d.store, Listing: d.store, Keys: d.keys, Clock: time.Now, Defaults: d.plan,
 		ProfileText: d.profileText,
@@ -101,9 +112,7 @@ func (d *Daemon) adminServer() *http.Server {
 	office := admin.NewServer(operations...)
 	office.Log = d.Logger
 	office.Classify = classify
-	s := office.HTTP()
-	s.Handler = withProfiles(office)
-	return s
+	return withProfiles(office)
 }
 
 // withProfiles adds the process's profiles, for administrators: memory shows

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -36,6 +38,7 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 		Profiles: c.ACME.Profiles, Challenges: c.ACME.Challenges, MaxNames: c.ACME.MaxNames,
 		OrderLife: c.ACME.OrderLife.Std(), AuthzLife: c.ACME.AuthorizationLife.Std(),
 		Attempts: 3, AttemptPause: 2 * time.Second, Workers: c.Validation.Workers,
+		Directories: directories(c.ACME), RedirectWellKnown: c.ACME.WellKnown == "redirect",
 		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow,
 	})
 }
@@ -101,10 +104,35 @@ func (d *Daemon) openNonces(ctx context.Context) error {
 
 // checkOffered refuses an ACME server that offers what there is not.
 func checkOffered(c *config.Config, profiles map[string]*ca.Profile) error {
-	for _, name := range c.ACME.Profiles {
-		if p, ok := profiles[name]; !ok || !p.Serves(acmeserver.Room) {
-			return fmt.Errorf("acme.profiles names %q, which is not a profile whose rooms contain \"acme\"; see: chancery profile list", name)
+	check := func(key string, names []string) error {
+		for _, name := range names {
+			if p, ok := profiles[name]; !ok || !p.Serves(acmeserver.Room) {
+				return fmt.Errorf("%s names %q, which is not a profile whose rooms contain \"acme\"; see: chancery profile list", key, name)
+			}
 		}
+		return nil
 	}
-	return nil
+	err := check("acme.profiles", c.ACME.Profiles)
+	for i, d := range c.ACME.Directories {
+		err = errors.Join(err, check(fmt.Sprintf("acme.directory[%d].profiles", i+1), d.Profiles))
+	}
+	return err
+}
+
+// directories gives the further ACME directories, with what they take over from
+// the first.
+func directories(c config.ACME) []acmeserver.Directory {
+	var all []acmeserver.Directory
+	for _, d := range c.Directories {
+		one := acmeserver.Directory{Name: d.Name, Hosts: d.Hosts, Profiles: d.Profiles, RequireEAB: d.RequireEAB,
+			CAAIdentities: d.CAAIdentities, Terms: cmp.Or(d.Terms, c.Terms)}
+		if len(one.Profiles) == 0 {
+			one.Profiles = c.Profiles
+		}
+		if len(one.CAAIdentities) == 0 {
+			one.CAAIdentities = c.CAAIdentities
+		}
+		all = append(all, one)
+	}
+	return all
 }
