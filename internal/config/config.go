@@ -46,6 +46,8 @@ type Config struct {
 	ACME ACME `toml:"acme"`
 	// How names are validated: the way out to the clients' hosts.
 	Validation Validation `toml:"validation"`
+	// How the CAA records of the names' owners are obeyed (RFC 8659).
+	CAA CAA `toml:"caa"`
 	// What is published about certificates: CRL and OCSP.
 	Status Status `toml:"status"`
 	// Rate limits, as "300/3h": so many in so long. "0" = none.
@@ -224,6 +226,29 @@ type Validation struct {
 	Workers int `toml:"workers" live:"yes"`
 }
 
+// CAA is how the records are obeyed by which owners of domains say who may
+// certify names in them. They are looked up before every certificate.
+type CAA struct {
+	// "enforce": what they forbid is refused, and so is what they may forbid while
+	// they cannot be looked up. "report": it is issued, logged and written into
+	// the event. "off": they are not looked up. "" = enforce if
+	// acme.caa_identities names anybody, else off.
+	Mode string `toml:"mode" live:"yes"`
+	// Lines of issuers with another mode, as ["devices=off"].
+	Lines []string `toml:"lines" live:"yes"`
+	// DNS servers to ask: "10.0.0.53", "10.0.0.53:5353", "tls://10.0.0.53#NAME" or
+	// "https://NAME/dns-query". [] = validation.resolvers.
+	Resolvers []string `toml:"resolvers" live:"yes"`
+	// Those of them whose word on DNSSEC counts although they are neither on
+	// loopback nor reached over TLS, as ["10.0.0.53"]: the network between is yours.
+	Trusted []string `toml:"trusted" live:"yes"`
+	// Whether records may name accounts (accounturi) and methods
+	// (validationmethods, RFC 8657). This needs resolvers that validate DNSSEC, on
+	// loopback, over TLS or trusted. false = both are ignored, and the records
+	// permit more than their owners wrote: say so to them.
+	Parameters bool `toml:"parameters" live:"yes"`
+}
+
 // Status is how long what is published about certificates holds.
 type Status struct {
 	// From a CRL's thisUpdate to its nextUpdate.
@@ -285,6 +310,7 @@ func Default() *Config {
 			Resolvers: []string{}, Allow: []netip.Prefix{}, Deny: []netip.Prefix{},
 			Timeout: Duration(10 * time.Second), Workers: 32,
 		},
+		CAA: CAA{Lines: []string{}, Resolvers: []string{}, Trusted: []string{}, Parameters: true},
 		Status: Status{
 			CRLLife: 7 * day, OCSPLife: day, CRLRefresh: day, MaxAge: Duration(5 * time.Minute),
 		},

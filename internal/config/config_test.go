@@ -102,6 +102,16 @@ func TestGood(t *testing.T) {
 		"mail in the clear": {"[mail]\nserver = '127.0.0.1:25'\nfrom = 'ca@example.org'\ntls = 'none'", func(c *Config) bool {
 			return c.Mail.TLS == "none"
 		}},
+		"CAA by default": {"acme.caa_identities = ['ca.example']", func(c *Config) bool {
+			return c.CAAMode("") == "enforce" && c.CAAMode("issuing") == "enforce" && c.CAA.Parameters
+		}},
+		"CAA without a name": {"", func(c *Config) bool { return c.CAAMode("") == "off" }},
+		"CAA by a further directory": {"[[acme.directory]]\nname = 'ev'\ncaa_identities = ['ev.example']", func(c *Config) bool {
+			return c.CAAMode("") == "enforce" && slices.Equal(c.CAAIdentities(), []string{"ev.example"})
+		}},
+		"CAA by line": {"acme.caa_identities = ['ca.example']\n[caa]\nmode = 'report'\nlines = ['devices=off', 'issuing=enforce']\nresolvers = ['tls://10.0.0.53#dns.example', '10.0.0.53']\ntrusted = ['10.0.0.53']\nparameters = false", func(c *Config) bool {
+			return c.CAAMode("") == "report" && c.CAAMode("devices") == "off" && c.CAAMode("issuing") == "enforce" && !c.CAA.Parameters
+		}},
 		"lists": {"[acme]\nprofiles = ['b', 'a-1']\nchallenges = ['dns-01']\n[hierarchy]\ndomains = ['corp.internal']", func(c *Config) bool {
 			return slices.Equal(c.ACME.Profiles, []string{"b", "a-1"}) && len(c.ACME.Challenges) == 1 && len(c.Hierarchy.Domains) == 1
 		}},
@@ -150,6 +160,15 @@ func TestBad(t *testing.T) {
 		{"acme.challenges = ['http-02']", "acme.challenges", "is not one of http-01"},
 		{"acme.terms = 'ftp://x'", "acme.terms", "https://HOST/PATH"},
 		{"acme.website = 'https://'", "acme.website", "https://HOST/PATH"},
+		{"caa.mode = 'maybe'", "caa.mode", "not one of enforce, report, off"},
+		{"caa.mode = 'enforce'", "caa.mode", "acme.caa_identities"},
+		{"caa.mode = 'report'", "caa.mode", "acme.caa_identities"},
+		{"caa.lines = ['devices=enforce']", "caa.lines", "acme.caa_identities"},
+		{"caa.lines = ['devices']", "caa.lines", "LINE=MODE"},
+		{"caa.lines = ['a=off', 'a=report']", "caa.lines", "there twice"},
+		{"caa.resolvers = ['dns.example']", "caa.resolvers", "no DNS server"},
+		{"caa.trusted = ['tls://10.0.0.53']", "caa.trusted", "no address"},
+		{"acme.caa_identities = ['10.0.0.1x']\ncaa.parameters = 1", "caa.parameters", "true or false"},
 		{"acme.caa_identities = ['CA.example']", "acme.caa_identities", "lower case"},
 		{"acme.well_known = 'moved'", "acme.well_known", "is not one of directory, redirect"},
 		{"acme.require_binding = true", "acme.require_binding", "set require_eab instead"},

@@ -34,6 +34,7 @@ func (c *Config) validate() Problems {
 	v.bindings()
 	v.mail()
 	v.validation()
+	v.caa()
 	v.status()
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")

@@ -114,9 +114,7 @@ func (v *checker) page(key, text string) {
 func (v *checker) validation() {
 	c := v.c.Validation
 	for _, server := range c.Resolvers {
-		_, errAddress := netip.ParseAddr(server)
-		_, errPort := netip.ParseAddrPort(server)
-		if errAddress != nil && errPort != nil {
+		if !isServer(server) {
 			v.report("validation.resolvers", "%q is no DNS server: write its address, with or without port, as \"10.0.0.53\", \"10.0.0.53:5353\" or \"[fd00::53]:53\"", server)
 		}
 	}
