@@ -24,7 +24,7 @@ func (s *Server) newAccount(ctx context.Context, c *call) (*answer, error) {
 	case in.OnlyReturnExisting:
 		return nil, acme.NewProblem(acme.TypeAccountDoesNotExist, "there is no account with this key; ask again without onlyReturnExisting to make one")
 	}
-	if err := checkTerms(c.at, &in); err != nil {
+	if err := s.checkTerms(c.at, &in); err != nil {
 		return nil, err
 	}
 	if err := checkContacts(in.Contact); err != nil {
@@ -140,7 +140,7 @@ func (c *call) ownAccount() error {
 // checkTerms: RFC 8555 §7.3: the server MUST reject a request that does not
 // agree, and names no type for that. It is answered as §7.3.3 wants it for changed
 // terms, since that tells both a program and a person where the terms are.
-func checkTerms(at *entrance, in *acme.NewAccount) error {
+func (s *Server) checkTerms(at *entrance, in *acme.NewAccount) error {
 	if at.Terms == "" || in.TermsOfServiceAgreed {
 		return nil
 	}

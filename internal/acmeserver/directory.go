@@ -71,30 +71,6 @@ func pathSafe(name string) bool {
 	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// encodeDirectory: all URLs are made of the fixed base, never of what a request
-// says of its host, so no proxy can make clients sign for another.
-func (s *Server) encodeDirectory(e *entrance) ([]byte, error) {
-	shared := func(name string) string { return s.Base + "/acme/" + name }
-	own := func(name string) string { return s.Base + e.path + name }
-	if len(e.Profiles) == 0 {
-		return nil, fmt.Errorf("the ACME directory %q is to offer no profile at all", e.Name)
-	}
-	profiles := make(map[string]string, len(e.Profiles))
-	for _, name := range e.Profiles {
-		p, ok := s.Authority.Profiles[name]
-		if !ok {
-			return nil, fmt.Errorf("the ACME server is to offer the profile %q, which the authority does not have", name)
-		}
-		profiles[name] = p.Summary
-	}
-	return encode(acme.Directory{
-		NewNonce: s.Base + noncePath, NewAccount: own("new-account"), NewOrder: own("new-order"), NewAuthz: own("new-authz"),
-		RevokeCert: shared("revoke-cert"), KeyChange: shared("key-change"), RenewalInfo: shared("renewal-info"),
-		Meta: &acme.Meta{TermsOfService: e.Terms, Website: s.Website, CAAIdentities: e.CAAIdentities,
-			ExternalAccountRequired: e.RequireEAB, Profiles: profiles},
-	})
-}
-
 // first gives the directory that there always is.
 func (s *Server) first() *entrance { return s.entrances[0] }
 
@@ -166,14 +142,4 @@ func (e *entrance) profile(asked string) (string, error) {
 
 func notOffered(profile string) error {
 	return acme.NewProblem(acme.TypeInvalidProfile, "the profile %q is not offered; the directory lists those that are", clip(profile))
-}
-
-// profile refuses a profile that no directory offers any more.
-func (s *Server) profile(name string) (string, error) {
-	for _, e := range s.entrances {
-		if slices.Contains(e.Profiles, name) {
-			return name, nil
-		}
-	}
-	return "", notOffered(name)
 }

@@ -136,6 +136,9 @@ func TestDirectoriesShareAccounts(t *testing.T) {
 		t.Fatalf("the order is %+v, %v", o, err)
 	}
 	main := &acme.Client{Directory: d.base() + "/acme/directory", Key: bound.Key}
+	if _, err := main.Register(t.Context(), acme.Registration{OnlyExisting: true}); err != nil {
+		t.Fatal(err)
+	}
 	if o, err = main.NewOrder(t.Context(), order); err != nil || o.Profile != "tls-server" {
 		t.Errorf("the order is %+v, %v", o, err)
 	}

@@ -74,6 +74,16 @@ func (s *Server) admit(c *call, now time.Time) error {
 	return nil
 }
 
+// profile refuses a profile that no directory offers any more.
+func (s *Server) profile(name string) (string, error) {
+	for _, e := range s.entrances {
+		if slices.Contains(e.Profiles, name) {
+			return name, nil
+		}
+	}
+	return "", notOffered(name)
+}
+
 // fits refuses a profile that was asked for together with names that it does not
 // take: that MUST be invalidProfile (draft-ietf-acme-profiles §4).
 func (s *Server) fits(asked string, names []ca.Identifier) error {

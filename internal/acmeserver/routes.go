@@ -157,5 +157,29 @@ func (s *Server) newNonce(_ context.Context, r *http.Request) (*answer, error) {
 	return &answer{status: status}, nil
 }
 
+// encodeDirectory: all URLs are made of the fixed base, never of what a request
+// says of its host, so no proxy can make clients sign for another.
+func (s *Server) encodeDirectory(e *entrance) ([]byte, error) {
+	shared := func(name string) string { return s.Base + "/acme/" + name }
+	own := func(name string) string { return s.Base + e.path + name }
+	if len(e.Profiles) == 0 {
+		return nil, fmt.Errorf("the ACME directory %q is to offer no profile at all", e.Name)
+	}
+	profiles := make(map[string]string, len(e.Profiles))
+	for _, name := range e.Profiles {
+		p, ok := s.Authority.Profiles[name]
+		if !ok {
+			return nil, fmt.Errorf("the ACME server is to offer the profile %q, which the authority does not have", name)
+		}
+		profiles[name] = p.Summary
+	}
+	return encode(acme.Directory{
+		NewNonce: s.Base + noncePath, NewAccount: own("new-account"), NewOrder: own("new-order"), NewAuthz: own("new-authz"),
+		RevokeCert: shared("revoke-cert"), KeyChange: shared("key-change"), RenewalInfo: shared("renewal-info"),
+		Meta: &acme.Meta{TermsOfService: e.Terms, Website: s.Website, CAAIdentities: e.CAAIdentities,
+			ExternalAccountRequired: e.RequireEAB, Profiles: profiles},
+	})
+}
+
 // accountURL is the account's name and the "kid" of its requests.
 func (s *Server) accountURL(id string) string { return s.Base + accountPath + id }
