@@ -108,17 +108,23 @@ func parseWeb(text string) (*server, error) {
 	return s, nil
 }
 
-// parseAddress reads IP, IP:port or [IP]:port.
+// parseAddress reads IP, IP:port, [IP] or [IP]:port.
 func parseAddress(text string, port uint16) (netip.AddrPort, bool) {
-	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
-		bracketed := strings.HasPrefix(text, "[")
-		if bracketed != strings.HasSuffix(text, "]") || bracketed && ip.Is4() {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		inner, bracketed := strings.CutPrefix(text, "[")
+		if bracketed {
+			inner, bracketed = strings.CutSuffix(inner, "]")
+		}
+		ip, err := netip.ParseAddr(inner)
+		if err != nil || bracketed && ip.Is4() || !bracketed && inner != text {
 			return netip.AddrPort{}, false
 		}
-		return netip.AddrPortFrom(ip, port), true
+		ap = netip.AddrPortFrom(ip, port)
 	}
-	ap, err := netip.ParseAddrPort(text)
-	return ap, err == nil && ap.Port() != 0
+	// The standard library takes any text for a zone.
+	zone, odd := ap.Addr().Zone(), func(c rune) bool { return strings.ContainsRune("[]:/#@%", c) || c <= ' ' || c > '~' }
+	return ap, ap.Port() != 0 && !strings.ContainsFunc(zone, odd)
 }
 
 // certificateName gives a host name in lower case, and whether it can be one.
