@@ -158,9 +158,12 @@ const (
 	ChallengeDNS01          ChallengeType = "dns-01"           // RFC 8555 §8.4
 	ChallengeTLSALPN01      ChallengeType = "tls-alpn-01"      // RFC 8737 §3
 	ChallengeDeviceAttest01 ChallengeType = "device-attest-01" // draft-acme-device-attest §5
+	// ChallengeDNSPersist01 is met by a lasting record (draft-ietf-acme-dns-persist).
+	ChallengeDNSPersist01 ChallengeType = "dns-persist-01"
 )
 
-// Challenge is RFC 8555 §8's object, with the token that all types in use here have.
+// Challenge is RFC 8555 §8's object, with the token that all types but dns-persist-01
+// have and the two members that it has instead.
 type Challenge struct {
 	Type   ChallengeType   `json:"type"`
 	URL    string          `json:"url"`
@@ -171,6 +174,13 @@ type Challenge struct {
 	Error *Problem `json:"error,omitempty"`
 	// Token MUST have at least 128 bits of entropy, base64url only (§8.3, §8.4).
 	Token string `json:"token,omitempty"`
+	// IssuerDomainNames are the names of which a dns-persist-01 record must hold one:
+	// 1 to 10, in lower case, without a final dot (draft-ietf-acme-dns-persist,
+	// "Challenge Object"). As received they are what the server claims to be.
+	IssuerDomainNames []string `json:"issuer-domain-names,omitempty"`
+	// AccountURI is the account that a dns-persist-01 record must name; servers of
+	// earlier drafts leave it out.
+	AccountURI string `json:"accounturi,omitempty"`
 	// RetryAfter is the server's wish for the next look; not JSON.
 	RetryAfter time.Duration `json:"-"`
 }

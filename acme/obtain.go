@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 )
 
-// Solver puts the answer to a challenge where the server will look for it.
+// Solver puts the answer to a challenge where the server will look for it. The
+// identifier is the one that was ordered: that of a wildcard has its "*.". A challenge of
+// type dns-persist-01 has neither token nor key authorisation.
 type Solver interface {
 	// Types are the challenges that it can meet for an identifier, the preferred first.
 	Types(identifier Identifier) []ChallengeType
@@ -178,19 +181,31 @@ func (s *solving) present(ctx context.Context, a *Authorization) error {
 	if s.solver == nil {
 		return fmt.Errorf("acme: %s %q needs a challenge to be met, and there is no solver", a.Identifier.Type, a.Identifier.Value)
 	}
-	challenge, err := choose(a, s.solver.Types(a.Identifier))
+	identifier := ordered(a)
+	challenge, err := choose(a, s.solver.Types(identifier))
 	if err != nil {
 		return err
 	}
-	keyAuth, err := s.client.KeyAuthorization(challenge.Token)
-	if err != nil {
-		return err
+	var keyAuth string
+	if challenge.Type != ChallengeDNSPersist01 {
+		if keyAuth, err = s.client.KeyAuthorization(challenge.Token); err != nil {
+			return err
+		}
 	}
-	if err := s.solver.Present(ctx, a.Identifier, challenge, keyAuth); err != nil {
-		return fmt.Errorf("acme: presenting %s for %q: %w", challenge.Type, a.Identifier.Value, err)
+	if err := s.solver.Present(ctx, identifier, challenge, keyAuth); err != nil {
+		return fmt.Errorf("acme: presenting %s for %q: %w", challenge.Type, identifier.Value, err)
 	}
-	s.presented = append(s.presented, presented{a.Identifier, challenge, keyAuth, a.URL})
+	s.presented = append(s.presented, presented{identifier, challenge, keyAuth, a.URL})
 	return nil
+}
+
+// ordered is the identifier that an authorisation is for, with the "*." that RFC 8555
+// §7.1.3 keeps out of it: what meets the challenge differs, and so may what is permitted.
+func ordered(a *Authorization) Identifier {
+	if a.Wildcard && a.Identifier.Type == IdentifierDNS && !strings.HasPrefix(a.Identifier.Value, "*.") {
+		return Identifier{Type: IdentifierDNS, Value: "*." + a.Identifier.Value}
+	}
+	return a.Identifier
 }
 
 func choose(a *Authorization, types []ChallengeType) (Challenge, error) {
@@ -199,7 +214,7 @@ func choose(a *Authorization, types []ChallengeType) (Challenge, error) {
 			if ch.Type != typ {
 				continue
 			}
-			if !ValidToken(ch.Token) {
+			if typ != ChallengeDNSPersist01 && !ValidToken(ch.Token) {
 				return Challenge{}, fmt.Errorf("acme: the server's token for %q is not base64url (RFC 8555 §8)", a.Identifier.Value)
 			}
 			return ch, nil

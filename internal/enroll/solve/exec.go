@@ -1,0 +1,151 @@
+package solve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"chancery/acme"
+)
+
+// The names of the environment variables that lego's exec provider reads.
+const (
+	execPath        = "EXEC_PATH"
+	execMode        = "EXEC_MODE"
+	execTimeout     = "EXEC_PROPAGATION_TIMEOUT"
+	execPolling     = "EXEC_POLLING_INTERVAL"
+	execModeRaw     = "RAW"
+	execOutputTail  = 2 << 10
+	execKillPatient = 5 * time.Second
+)
+
+// Exec publishes through a program of the user's that takes what lego's exec provider
+// gives: PROGRAM present|cleanup NAME. VALUE, or, in the raw mode,
+// PROGRAM present|cleanup -- DOMAIN TOKEN KEYAUTH. The program is started directly, with
+// no shell in between, and inherits the environment; calls come one at a time. It must
+// end with 0.
+type Exec struct {
+	Program string // path, or a name to find in PATH
+	Raw     bool
+	// Timeout is for one call; 0 means 2 min.
+	Timeout time.Duration
+	// Env is the program's environment; nil: this process's.
+	Env []string
+
+	mu sync.Mutex
+}
+
+// ExecFromEnvironment reads EXEC_PATH, EXEC_MODE, EXEC_PROPAGATION_TIMEOUT (seconds, 60)
+// and EXEC_POLLING_INTERVAL (seconds, 3) as lego does. The last two tell how long to
+// wait for the record to be seen, and how often to look. EXEC_SEQUENCE_INTERVAL is not
+// read: calls follow upon each other without a pause.
+func ExecFromEnvironment(lookup func(string) (string, bool)) (*Exec, Propagation, error) {
+	get := func(name string) string { v, _ := lookup(name); return v }
+	e := &Exec{Program: get(execPath), Raw: get(execMode) == execModeRaw}
+	if e.Program == "" {
+		return nil, Propagation{}, errors.New("EXEC_PATH does not name a program")
+	}
+	if mode := get(execMode); mode != "" && !e.Raw {
+		return nil, Propagation{}, fmt.Errorf("EXEC_MODE is %s; it may be RAW or empty", quote(mode))
+	}
+	p := Propagation{Timeout: time.Minute, Interval: 3 * time.Second}
+	for name, d := range map[string]*time.Duration{execTimeout: &p.Timeout, execPolling: &p.Interval} {
+		text := get(name)
+		if text == "" {
+			continue
+		}
+		seconds, err := strconv.ParseUint(text, 10, 20)
+		if err != nil || seconds == 0 {
+			return nil, Propagation{}, fmt.Errorf("%s is %s; it must be a number of seconds", name, quote(text))
+		}
+		*d = time.Duration(seconds) * time.Second
+	}
+	return e, p, nil
+}
+
+func (e *Exec) zoneless() {}
+
+// Publish calls the program with "present". The error is a *HookError or a *ValueError.
+func (e *Exec) Publish(ctx context.Context, a Answer) error { return e.run(ctx, "present", a) }
+
+// Withdraw calls the program with "cleanup".
+func (e *Exec) Withdraw(ctx context.Context, a Answer) error { return e.run(ctx, "cleanup", a) }
+
+// arguments checks once more all that the program gets to see: nothing begins with a
+// hyphen that could be taken for an option, but base64url values, whose place is fixed.
+func (e *Exec) arguments(action string, a Answer) ([]string, error) {
+	challenge := acme.Challenge{Type: acme.ChallengeDNS01, Token: a.Token}
+	if err := Check(a.Identifier, challenge, a.KeyAuth); err != nil {
+		return nil, err
+	}
+	if !acme.ValidToken(a.Value) || !hostName(strings.TrimSuffix(a.Name, ".")) {
+		return nil, &ValueError{"record", shorten(a.Name + " " + a.Value), "it is not a host name and base64url"}
+	}
+	if e.Raw {
+		domain := strings.TrimPrefix(a.Identifier.Value, "*.")
+		return []string{action, "--", domain, a.Token, a.KeyAuth}, nil
+	}
+	return []string{action, a.Name, a.Value}, nil
+}
+
+func (e *Exec) run(ctx context.Context, action string, a Answer) error {
+	args, err := e.arguments(action, a)
+	if err != nil {
+		return err
+	}
+	timeout := e.Timeout
+	if timeout <= 0 {
+		timeout = 2 * time.Minute
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var output tail
+	cmd := exec.CommandContext(ctx, e.Program, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = e.Env, &output, &output
+	// A script's children end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = execKillPatient
+	err = cmd.Run()
+	if ctx.Err() != nil && cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		err = ctx.Err()
+	}
+	if err != nil {
+		return &HookError{Program: e.Program, Action: action, Output: output.text(), Err: err}
+	}
+	return nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ kept []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if extra := len(t.kept) - execOutputTail; extra > 0 {
+		t.kept = bytes.Clone(t.kept[extra:])
+	}
+	return len(p), nil
+}
+
+// text is printable: control characters, which could disturb a terminal, become blanks.
+func (t *tail) text() string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, string(bytes.ToValidUTF8(t.kept, []byte("?")))))
+}

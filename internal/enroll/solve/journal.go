@@ -1,0 +1,149 @@
+package solve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Journal is a directory with one file for each answer that stands, so that what a crash
+// leaves can be taken away at the next start. A file is locked by the process that wrote
+// it, and the lock ends with the process: several processes may share a journal.
+// A nil *Journal remembers nothing.
+type Journal struct{ Dir string }
+
+// entry is one file of the journal, open and locked. A nil *entry is none.
+type entry struct {
+	file *os.File
+	path string
+}
+
+// maxEntry bounds what is read of one file.
+const maxEntry = 64 << 10
+
+// write makes an entry before the answer is put anywhere.
+func (j *Journal) write(p presentation) (*entry, error) {
+	if j == nil {
+		return nil, nil
+	}
+	e, err := j.create(p)
+	if err != nil {
+		return nil, fmt.Errorf("the journal of challenges: %w", err)
+	}
+	return e, nil
+}
+
+func (j *Journal) create(p presentation) (*entry, error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(j.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(j.Dir, ".new-*")
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{f, f.Name()}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err == nil {
+		// Only whole and locked files have the name that Sweep reads.
+		path := filepath.Join(j.Dir, strings.TrimPrefix(filepath.Base(e.path), ".new-")+".json")
+		if err = os.Rename(e.path, path); err == nil {
+			e.path = path
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.remove())
+	}
+	return e, nil
+}
+
+// remove ends an entry whose answer is gone.
+func (e *entry) remove() error {
+	if e == nil {
+		return nil
+	}
+	defer e.file.Close()
+	if err := os.Remove(e.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the journal of challenges: %w", err)
+	}
+	return nil
+}
+
+// abandon leaves an entry for a later Sweep.
+func (e *entry) abandon() {
+	if e != nil {
+		e.file.Close()
+	}
+}
+
+// Sweep takes away what processes that are no more have left, by their journal entries.
+// Call it at start. What cannot be taken away stays in the journal and is reported.
+func (s *Set) Sweep(ctx context.Context) error {
+	if s.journal == nil {
+		return nil
+	}
+	files, err := os.ReadDir(s.journal.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the journal of challenges: %w", err)
+	}
+	var errs []error
+	for _, f := range files {
+		if f.Type().IsRegular() && filepath.Ext(f.Name()) == ".json" {
+			errs = append(errs, s.sweep(ctx, filepath.Join(s.journal.Dir, f.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Set) sweep(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its process has just finished
+	}
+	if err != nil {
+		return fmt.Errorf("the journal of challenges: %w", err)
+	}
+	e := &entry{f, path}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		e.abandon() // its process lives
+		return nil
+	}
+	var p presentation
+	text, err := io.ReadAll(io.LimitReader(f, maxEntry))
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err == nil {
+		err = Check(p.Identifier, p.Challenge, p.KeyAuth)
+	}
+	if err != nil {
+		e.abandon()
+		return fmt.Errorf("%s cannot be read; look whether the answer in it still stands somewhere, then remove the file: %w", path, err)
+	}
+	t := &Task{choices: s.choices}
+	if t.solver(p.Identifier, p.Challenge.Type) == nil {
+		e.abandon()
+		return fmt.Errorf("%s: the %s answer for %s was left by an earlier run, and nothing is configured that could take it away; remove it and the file",
+			path, p.Challenge.Type, quote(p.Identifier.Value))
+	}
+	return t.takeAway(ctx, standing{p, e})
+}

@@ -1,0 +1,239 @@
+package solve
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// TSIG is a key that signs DNS messages (RFC 8945).
+type TSIG struct {
+	Name      string // with the final dot, in lower case
+	Algorithm string // "hmac-sha256." or another of RFC 8945 §6, in lower case
+	Secret    Secret // the key itself, not its base64
+}
+
+// TSIGConfig says where a key is: in a key file of BIND's tools (tsig-keygen, ddns-confgen,
+// "key { … };"), or its parts, of which the secret is in base64 in a file.
+type TSIGConfig struct {
+	KeyFile string `toml:"key_file"` // path; excludes the others, but for Name if the file has several keys
+	Name    string `toml:"name"`
+	// Algorithm is hmac-sha1, -sha224, -sha256 (also when empty), -sha384 or -sha512.
+	Algorithm string `toml:"algorithm"`
+	Secret    string `toml:"secret"` // file:PATH or credential:NAME
+}
+
+// Load reads the key; nil if none is configured.
+func (c TSIGConfig) Load() (*TSIG, error) {
+	if c.KeyFile == "" {
+		if c == (TSIGConfig{}) {
+			return nil, nil
+		}
+		if c.Name == "" || c.Secret == "" {
+			return nil, errors.New("a TSIG key needs a name and a secret, or a key_file")
+		}
+		text, err := ReadSecret(c.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("the TSIG key's secret: %w", err)
+		}
+		return newTSIG(c.Name, c.Algorithm, string(text))
+	}
+	if c.Algorithm != "" || c.Secret != "" {
+		return nil, errors.New("a TSIG key_file has the algorithm and the secret: leave those out")
+	}
+	text, err := ReadSecret("file:" + c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the TSIG key file: %w", err)
+	}
+	keys, err := ParseKeyFile(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("the TSIG key file %s: %w", c.KeyFile, err)
+	}
+	name := dns.CanonicalName(c.Name)
+	for _, k := range keys {
+		if c.Name == "" && len(keys) == 1 || k.Name == name {
+			return k, nil
+		}
+	}
+	if c.Name == "" {
+		return nil, fmt.Errorf("the TSIG key file %s has %d keys: say which by name", c.KeyFile, len(keys))
+	}
+	return nil, fmt.Errorf("the TSIG key file %s has no key named %s", c.KeyFile, quote(c.Name))
+}
+
+// algorithms are those of RFC 8945 §6 that are neither broken (MD5) nor cut short.
+var algorithms = map[string]string{
+	"hmac-sha1": dns.HmacSHA1, "hmac-sha224": dns.HmacSHA224, "hmac-sha256": dns.HmacSHA256,
+	"hmac-sha384": dns.HmacSHA384, "hmac-sha512": dns.HmacSHA512,
+}
+
+func newTSIG(name, algorithm, secret string) (*TSIG, error) {
+	if algorithm == "" {
+		algorithm = "hmac-sha256"
+	}
+	full, ok := algorithms[strings.ToLower(strings.TrimSuffix(algorithm, "."))]
+	if !ok {
+		return nil, fmt.Errorf("the algorithm %s is none of hmac-sha1, hmac-sha224, hmac-sha256, hmac-sha384 and hmac-sha512", quote(algorithm))
+	}
+	if !hostName(strings.TrimSuffix(name, ".")) {
+		return nil, fmt.Errorf("%s is no name for a key: take letters, digits, hyphens, underscores and dots", quote(name))
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(secret)
+	if err != nil || len(raw) == 0 {
+		return nil, errors.New("the secret is not base64")
+	}
+	return &TSIG{Name: dns.CanonicalName(name), Algorithm: full, Secret: raw}, nil
+}
+
+// ParseKeyFile reads the key statements of a BIND configuration file, and nothing but
+// those: key NAME { algorithm ALGORITHM; secret BASE64; }; with strings quoted or not and
+// comments in all three styles. There is at least one, and no name twice. Errors never
+// repeat what may be a secret.
+func ParseKeyFile(text string) ([]*TSIG, error) {
+	s := &keyScanner{rest: text, line: 1}
+	var keys []*TSIG
+	for {
+		word, err := s.next()
+		if err != nil {
+			return nil, err
+		}
+		if word == "" {
+			break
+		}
+		if word != "key" {
+			return nil, fmt.Errorf("line %d: a statement that is not key { … }; in a key file", s.line)
+		}
+		k, err := s.key()
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", s.line, err)
+		}
+		for _, other := range keys {
+			if other.Name == k.Name {
+				return nil, fmt.Errorf("line %d: a second key named %s", s.line, quote(k.Name))
+			}
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("there is no key in it")
+	}
+	return keys, nil
+}
+
+// keyScanner splits a file into words, strings and the marks { } ;.
+type keyScanner struct {
+	rest string
+	line int
+}
+
+func (s *keyScanner) key() (*TSIG, error) {
+	name, err := s.value()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.expect("{"); err != nil {
+		return nil, err
+	}
+	given := map[string]string{}
+	for {
+		word, err := s.next()
+		if err != nil {
+			return nil, err
+		}
+		if word == "}" {
+			break
+		}
+		if _, twice := given[word]; twice || word != "algorithm" && word != "secret" {
+			return nil, errors.New("a key has one algorithm and one secret and nothing else")
+		}
+		if given[word], err = s.value(); err != nil {
+			return nil, err
+		}
+		if err := s.expect(";"); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.expect(";"); err != nil {
+		return nil, err
+	}
+	if given["algorithm"] == "" || given["secret"] == "" {
+		return nil, errors.New("a key needs an algorithm and a secret")
+	}
+	return newTSIG(name, given["algorithm"], given["secret"])
+}
+
+func (s *keyScanner) expect(mark string) error {
+	word, err := s.next()
+	if err == nil && word != mark {
+		err = fmt.Errorf("a %s is missing", mark)
+	}
+	return err
+}
+
+// value is a word that is no mark.
+func (s *keyScanner) value() (string, error) {
+	word, err := s.next()
+	if err == nil && (word == "" || strings.ContainsAny(word, "{};")) {
+		err = errors.New("a value is missing")
+	}
+	return word, err
+}
+
+// next gives the next word or mark, a string without its quotes; "" at the end.
+func (s *keyScanner) next() (string, error) {
+	if err := s.skip(); err != nil || s.rest == "" {
+		return "", err
+	}
+	switch c := s.rest[0]; c {
+	case '{', '}', ';':
+		s.rest = s.rest[1:]
+		return string(c), nil
+	case '"':
+		end := strings.IndexAny(s.rest[1:], "\"\n\\")
+		if end < 1 || s.rest[1+end] != '"' {
+			return "", fmt.Errorf("line %d: a string that is empty, has a backslash or does not end", s.line)
+		}
+		word := s.rest[1 : 1+end]
+		s.rest = s.rest[end+2:]
+		if strings.ContainsAny(word, "{};") {
+			return "", fmt.Errorf("line %d: a string with one of { } ; in it", s.line)
+		}
+		return word, nil
+	}
+	end := strings.IndexAny(s.rest, " \t\r\n{};\"")
+	if end < 0 {
+		end = len(s.rest)
+	}
+	word := s.rest[:end]
+	s.rest = s.rest[end:]
+	return word, nil
+}
+
+// skip drops blanks and comments.
+func (s *keyScanner) skip() error {
+	for s.rest != "" {
+		n := 0
+		switch {
+		case strings.ContainsRune(" \t\r\n", rune(s.rest[0])):
+			n = 1
+		case s.rest[0] == '#' || strings.HasPrefix(s.rest, "//"):
+			if n = strings.IndexByte(s.rest, '\n'); n < 0 {
+				n = len(s.rest)
+			}
+		case strings.HasPrefix(s.rest, "/*"):
+			end := strings.Index(s.rest[2:], "*/")
+			if end < 0 {
+				return fmt.Errorf("line %d: a comment that does not end", s.line)
+			}
+			n = end + 4
+		default:
+			return nil
+		}
+		s.line += strings.Count(s.rest[:n], "\n")
+		s.rest = s.rest[n:]
+	}
+	return nil
+}
