@@ -41,6 +41,7 @@ var kinds = map[ca.Kind]struct {
 	ca.Replayed:    {acme.TypeBadNonce, http.StatusBadRequest},
 	ca.Revoked:     {acme.TypeAlreadyRevoked, http.StatusBadRequest},
 	ca.Limited:     {acme.TypeRateLimited, http.StatusTooManyRequests},
+	ca.CAA:         {acme.TypeCAA, http.StatusForbidden},
 	ca.Unavailable: {acme.TypeServerInternal, http.StatusServiceUnavailable},
 }
 

@@ -158,11 +158,7 @@ func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR)
 	req := ca.Request{
 		ID: o.RequestID(), By: c.principal(), Key: csr.Key, Names: o.Identifiers, Profile: o.Profile,
 		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: c.once,
-	}
-	// A common name that is no host name was never proven, so it is left out; and so
-	// is one that does not fit (RFC 5280 appendix A.1): it stands among the names.
-	if name, ok := commonName(csr); ok && len(name.Value()) <= maxCommonName {
-		req.Subject.CommonName = name.Value()
+		Subject: s.subject(csr, c.account, o.Profile), Accounts: s.accountURLs(c.account.ID), Labels: s.labels(c.account, o.Profile),
 	}
 	// What was seen stands in the authorisation's own event; repeated for every
 	// certificate that rests on it, it would fill the store.

@@ -37,7 +37,7 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 	}
 	// Certificates know seconds only (RFC 5280 §4.1.2.5).
 	in.NotBefore, in.NotAfter = in.NotBefore.UTC().Truncate(time.Second), in.NotAfter.UTC().Truncate(time.Second)
-	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter}); err != nil {
+	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter, Labels: s.labels(c.account, profile)}); err != nil {
 		return nil, err
 	}
 	if in.Replaces != "" {

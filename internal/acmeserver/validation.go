@@ -194,6 +194,9 @@ func (s *Server) validate(ctx context.Context, a *Authorization, key *acme.Key) 
 		Method: a.Method, Target: challenge.Target{Type: string(base.Type()), Value: base.Value()},
 		Token: a.Token, KeyAuthorization: acme.KeyAuthorization(a.Token, key),
 	})
+	if err == nil {
+		err = s.checkCAA(ctx, a)
+	}
 	return outcome{result, err}
 }
 
@@ -219,7 +222,10 @@ func (s *Server) verdict(a Authorization, o outcome) (Authorization, string) {
 	}
 	limit := s.Attempts
 	var f *challenge.Failure
+	_, final := forbidden(o.err)
 	switch {
+	case final:
+		limit = 0
 	case !errors.As(o.err, &f):
 	case f.Kind == challenge.Internal:
 		limit += internalAttempts
@@ -265,6 +271,9 @@ var failureTypes = map[challenge.Kind]string{
 func (s *Server) problemWith(err error) (*acme.Problem, string) {
 	if err == nil {
 		return acme.Malformed("the proof came after the authorization had expired; make a new order"), ""
+	}
+	if refusal, _ := forbidden(err); refusal != nil {
+		return problemByCAA(refusal), ""
 	}
 	var f *challenge.Failure
 	if !errors.As(err, &f) {

@@ -131,12 +131,15 @@ func (a *Authority) issueFrom(ctx context.Context, req Request, issuer *Issuer) 
 }
 
 // Precheck tells whether a request could succeed once its evidence and key are
-// there, so that a room can refuse early. It looks at By, Profile, Names,
+// there, so that a room can refuse early. It looks at By, Profile, Names, Labels,
 // NotBefore and NotAfter alone.
 func (a *Authority) Precheck(req Request) error {
 	p, ok := a.Profiles[req.Profile]
 	if !ok || !p.Serves(req.By.Room) {
 		return Errorf(Invalid, "there is no profile %q for this service", clip(req.Profile))
+	}
+	if err := p.admitAsker(&req, a.Clock()); err != nil {
+		return err
 	}
 	if err := p.admitNames(req.Names); err != nil {
 		return err

@@ -85,6 +85,9 @@ func (a *Authority) SetCAA(r CAARules) error {
 	return nil
 }
 
+// CAARules gives the rules that hold now.
+func (a *Authority) CAARules() CAARules { return *a.caa.Load() }
+
 // line gives the line of issuers that signs for the profile.
 func (p *Profile) line() string {
 	if p.Issuer == "" {

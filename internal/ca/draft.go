@@ -43,8 +43,8 @@ func (p *Profile) admit(req *Request, now time.Time) error {
 	if !p.Serves(req.By.Room) {
 		return Errorf(Denied, "profile %s is not offered here", p.Name)
 	}
-	if !p.vetted(req, now) {
-		return Errorf(Denied, "a certificate under profile %s vouches for who asks (%s), and of you nothing is known but your key: open an account with an external account binding, which this CA's administrators give out", p.Name, p.Kind)
+	if err := p.admitAsker(req, now); err != nil {
+		return err
 	}
 	if err := p.admitKey(req.Key); err != nil {
 		return err
@@ -68,6 +68,14 @@ func (p *Profile) admit(req *Request, now time.Time) error {
 		return refused
 	}
 	return nil
+}
+
+// admitAsker refuses who was not vetted, where certificates say that he was.
+func (p *Profile) admitAsker(req *Request, now time.Time) error {
+	if p.vetted(req, now) {
+		return nil
+	}
+	return Errorf(Denied, "a certificate under profile %s vouches for who asks (%s), and of you nothing is known but your key: open an account with an external account binding, which this CA's administrators give out", p.Name, p.Kind)
 }
 
 // admitNames checks names against the profile alone.

@@ -30,7 +30,7 @@ func classify(err error) (kind, detail string, ok bool) {
 		return admin.NotFound, detail, true
 	case ca.Conflict, ca.Revoked, ca.Replayed:
 		return admin.Conflict, detail, true
-	case ca.Denied, ca.Limited:
+	case ca.Denied, ca.Limited, ca.CAA:
 		return admin.Denied, detail, true
 	case ca.Unavailable:
 		return admin.Unavailable, detail, true

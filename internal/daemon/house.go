@@ -75,15 +75,20 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if h.place, err = placeOf(o.Config); err != nil {
 		return h, err
 	}
+	rules, err := caaRules(o.Config)
+	if err != nil {
+		return h, err
+	}
 	h.authority, err = ca.New(ca.Config{
 		Ledger: h.store, Recovery: h.store, Revocations: h.store, Hierarchy: h.store,
-		Keys: keyStore{h.keys}, Profiles: profiles, Clock: time.Now, Seals: seals,
+		Keys: keyStore{h.keys}, Profiles: profiles, Clock: time.Now, Seals: seals, CAA: rules,
 		CRLLife: o.Config.Status.CRLLife.Std(), CRLRefresh: o.Config.Status.CRLRefresh.Std(),
 		Logger: o.Logger,
 	})
 	if err != nil {
 		return h, err
 	}
+	sayCAA(o, &rules)
 	if err := h.authority.Reload(ctx); err != nil {
 		return h, err
 	}

@@ -22,7 +22,7 @@ func (d *Daemon) Reload(next *config.Config) error {
 	// First everything that can fail.
 	merged := *d.Config
 	merged.ACME, merged.Validation, merged.Limits = next.ACME, next.Validation, next.Limits
-	merged.Log.Level = next.Log.Level
+	merged.CAA, merged.Log.Level = next.CAA, next.Log.Level
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(merged.Log.Level)); err != nil {
 		return fmt.Errorf("the new configuration is not used: log.level: %w", err)
@@ -35,6 +35,14 @@ func (d *Daemon) Reload(next *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
+	rules, err := caaRules(&merged)
+	if err == nil {
+		err = d.authority.SetCAA(rules) // the last that can fail
+	}
+	if err != nil {
+		return fmt.Errorf("the new configuration is not used: %w", err)
+	}
+	sayCAA(d.Options, &rules)
 	d.applied = next
 	d.limits.Store(l)
 	d.replaced = append(d.replaced, d.acme.Swap(room))

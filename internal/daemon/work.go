@@ -34,6 +34,7 @@ func (d *Daemon) duties() []duty {
 		{"own certificate", certificatePace, d.renewCertificate},
 		{"nonce keys", time.Minute, d.turnNonceKeys},
 		{"expiry", time.Hour, d.warnOfEnds},
+		{"CAA resolver", time.Hour, d.probeCAA},
 	}
 	if d.shares() {
 		all = append(all,

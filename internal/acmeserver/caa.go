@@ -1,0 +1,71 @@
+package acmeserver
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"chancery/acme"
+	"chancery/internal/ca"
+)
+
+// accountURLs gives all URLs by which this CA knows an account. It is one: the
+// directories share their accounts, and the base never follows a request, so
+// under each of the CA's issuer names it means the same (RFC 8657 §5.4).
+func (s *Server) accountURLs(account string) []string { return []string{s.accountURL(account)} }
+
+// labels gives the kind of the profile's certificates if the account was vetted
+// for it, which whoever gave it its external binding did (auto-discovery §8.1.1).
+func (s *Server) labels(a *Account, profile string) []string {
+	p := s.Authority.Profiles[profile]
+	if p == nil || p.Kind == "" || p.Kind.Binding() && a.Binding == "" {
+		return nil
+	}
+	return []string{string(p.Kind)}
+}
+
+// subject gives what of the CSR's subject is asked for. Under a profile that
+// vouches for an organisation it is what the vetted account wrote; under all
+// others nothing was proven but names, and it is left out. A common name that is
+// no host name never was proven; one that does not fit (RFC 5280 appendix A.1) is
+// left out too: it stands among the names.
+func (s *Server) subject(csr *ca.CSR, a *Account, profile string) ca.Subject {
+	var asked ca.Subject
+	if p := s.Authority.Profiles[profile]; p != nil && p.Kind.Binding() && len(s.labels(a, profile)) > 0 {
+		asked = csr.Subject
+	}
+	asked.CommonName = ""
+	if name, ok := commonName(csr); ok && len(name.Value()) <= maxCommonName {
+		asked.CommonName = name.Value()
+	}
+	return asked
+}
+
+// checkCAA asks the core early, when a name is proven, so that the client learns
+// at once that the owner forbids it. Which profile the order will have is not
+// known here, so one of those offered is enough.
+func (s *Server) checkCAA(ctx context.Context, a *Authorization) error {
+	q := ca.CAAQuestion{Name: a.Identifier, Method: a.Method, Accounts: s.accountURLs(a.Account)}
+	for _, e := range s.entrances {
+		for _, name := range e.Profiles {
+			if !slices.Contains(q.Profiles, name) {
+				q.Profiles = append(q.Profiles, name)
+			}
+		}
+	}
+	return s.Authority.CheckCAA(ctx, q)
+}
+
+// forbidden gives the core's refusal on account of CAA; final is one that waiting
+// does not mend.
+func forbidden(err error) (refusal *ca.Error, final bool) {
+	if errors.As(err, &refusal) && refusal.Kind == ca.CAA {
+		return refusal, refusal.RetryAfter == 0
+	}
+	return nil, false
+}
+
+// problemByCAA tells the subscriber what the records forbid (RFC 8555 §6.7).
+func problemByCAA(refusal *ca.Error) *acme.Problem {
+	return acme.NewProblem(acme.TypeCAA, "%s", refusal.Detail)
+}
