@@ -1,0 +1,77 @@
+package install
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"chancery/internal/enroll/durable"
+)
+
+// Existing gives the certificate that is installed at the target now, nil if
+// there is none: of the first of fullchain, cert, combined and PKCS#12 file that
+// is there. A file that holds no certificate is a *TargetError: it is not ours
+// to replace unasked.
+func Existing(t Target) (*x509.Certificate, error) {
+	for _, path := range []string{t.FullChain, t.Cert, t.Combined} {
+		if path == "" {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, durable.Explain(err, path)
+		}
+		chain, err := ParseCertificates(text)
+		if err != nil {
+			return nil, &TargetError{Path: path, Reason: "is there and holds no certificate: move it away if it may be replaced", Err: err}
+		}
+		return chain[0], nil
+	}
+	if t.PKCS12 == "" {
+		return nil, nil
+	}
+	return t.pkcs12Leaf()
+}
+
+// Holds tells whether the target's files hold exactly this bundle already, with
+// the modes wanted. A PKCS#12 file, which is salted, is compared by its key and
+// certificates.
+func (t Target) Holds(b Bundle) (bool, error) {
+	if err := errors.Join(t.Validate(), b.Check()); err != nil {
+		return false, err
+	}
+	plain := t
+	plain.PKCS12 = "" // not encoded for nothing
+	files, err := plain.files(b)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range files {
+		info, err := os.Stat(f.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, durable.Explain(err, f.Path)
+		}
+		data, err := os.ReadFile(f.Path)
+		if err != nil {
+			return false, durable.Explain(err, f.Path)
+		}
+		if !bytes.Equal(data, f.Data) || info.Mode().Perm() != f.Mode.Perm() || !owned(info, f.Owner) {
+			return false, nil
+		}
+	}
+	return t.PKCS12 == "" || t.pkcs12Holds(b), nil
+}
+
+func owned(info fs.FileInfo, o durable.Owner) bool {
+	status, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (o.UID < 0 || int(status.Uid) == o.UID) && (o.GID < 0 || int(status.Gid) == o.GID)
+}

@@ -1,0 +1,130 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"chancery/internal/enroll/durable"
+)
+
+// Install puts the bundle where the target says. All files are written beside
+// their places first; only then are they renamed into them, one by one, and all
+// put back if one cannot be. What a crash left is cleared away by the next Install,
+// which may be of the same bundle: it does everything anew. Directories that are
+// missing are made, for their owner to write and everybody to enter. Others that
+// install into the same directories wait. The error is a *TargetError where the
+// target is at fault.
+func (t Target) Install(ctx context.Context, b Bundle) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	if err := b.Check(); err != nil {
+		return err
+	}
+	files, err := t.files(b)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockDirs(ctx, files)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, f := range files {
+		if err := durable.Sweep(filepath.Dir(f.Path), filepath.Base(f.Path)); err != nil {
+			return err
+		}
+	}
+	return replace(files)
+}
+
+// files are the wanted files with their content, at the paths behind symbolic links.
+func (t Target) files(b Bundle) ([]durable.File, error) {
+	owner, err := t.owner()
+	if err != nil {
+		return nil, err
+	}
+	contents, err := t.contents(b)
+	if err != nil {
+		return nil, err
+	}
+	var files []durable.File
+	seen := map[string]string{}
+	for _, p := range t.places() {
+		path, err := settle(p.path)
+		if err != nil {
+			return nil, err
+		}
+		if before := seen[path]; before != "" {
+			return nil, &TargetError{Path: p.path, Reason: "leads to the same file as " + before + ": choose two"}
+		}
+		seen[path] = p.path
+		mode := fs.FileMode(t.Mode)
+		if mode == 0 {
+			mode = 0o644
+		}
+		if p.secret {
+			if mode = fs.FileMode(t.KeyMode); mode == 0 {
+				mode = 0o600
+			}
+		}
+		files = append(files, durable.File{Path: path, Data: contents[p.field], Mode: mode, Owner: owner})
+	}
+	return files, nil
+}
+
+// contents encodes what is wanted.
+func (t Target) contents(b Bundle) (map[string][]byte, error) {
+	key, err := EncodeKey(b.Key)
+	if err != nil {
+		return nil, err
+	}
+	full := EncodeCertificates(b.Chain...)
+	contents := map[string][]byte{
+		"key": key, "cert": EncodeCertificates(b.Chain[0]), "chain": EncodeCertificates(b.Chain[1:]...),
+		"fullchain": full, "combined": slices.Concat(full, key),
+	}
+	if t.PKCS12 != "" {
+		if contents["pkcs12"], err = t.pkcs12(b); err != nil {
+			return nil, err
+		}
+	}
+	return contents, nil
+}
+
+// owner finds user and group, by name or number.
+func (t Target) owner() (durable.Owner, error) {
+	owner := durable.Nobody
+	if t.Owner != "" {
+		id := t.Owner
+		if u, err := user.Lookup(t.Owner); err == nil {
+			id = u.Uid
+		}
+		n, err := strconv.ParseUint(id, 10, 31)
+		if err != nil {
+			return owner, &TargetError{Reason: fmt.Sprintf("there is no user %q on this machine", t.Owner)}
+		}
+		owner.UID = int(n)
+	}
+	if t.Group != "" {
+		id := t.Group
+		if g, err := user.LookupGroup(t.Group); err == nil {
+			id = g.Gid
+		}
+		n, err := strconv.ParseUint(id, 10, 31)
+		if err != nil {
+			return owner, &TargetError{Reason: fmt.Sprintf("there is no group %q on this machine", t.Group)}
+		}
+		owner.GID = int(n)
+	}
+	return owner, nil
+}
+
+// String lists the paths.
+func (t Target) String() string { return strings.Join(t.Paths(), ", ") }

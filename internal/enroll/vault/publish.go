@@ -1,0 +1,273 @@
+package vault
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"chancery/internal/enroll/durable"
+	"chancery/internal/enroll/install"
+)
+
+// generationsKept is how many certificates of one name stay, the current one included.
+const generationsKept = 5
+
+// generationNumber reads "g000012"; 0 = it is no generation.
+func generationNumber(name string) int {
+	digits, ok := strings.CutPrefix(name, "g")
+	if !ok || len(digits) < 6 || strings.Trim(digits, "0123456789") != "" {
+		return 0
+	}
+	n, _ := strconv.Atoi(digits)
+	return n
+}
+
+// generations lists the numbers that a certificate has, falling.
+func generations(dir string) ([]int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, durable.Explain(err, dir)
+	}
+	var numbers []int
+	for _, e := range entries {
+		if n := generationNumber(e.Name()); n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	slices.Reverse(numbers)
+	return numbers, nil
+}
+
+func generationName(n int) string { return fmt.Sprintf("g%06d", n) }
+
+// PendingKey gives the key for the next certificate, durable before it is used.
+// It is the one left from an order that a crash or a failure interrupted, if
+// that is still of use: the same order can then be finished. Call it under Lock.
+func (v *Vault) PendingKey(ctx context.Context, name, keyType string) (key crypto.Signer, err error) {
+	dir, err := v.certDir(name)
+	if err != nil {
+		return nil, err
+	}
+	err = inDir(ctx, dir, func() error {
+		path := filepath.Join(dir, pendingKey)
+		if key, err = readKey(path); err == nil {
+			r, err := readRecord(dir)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			wanted := keyType == "" || install.KeyType(key.Public()) == keyType
+			if r.Pending != nil || wanted && !spent(dir, r, key) {
+				return nil
+			}
+			if err := durable.Remove(path); err != nil {
+				return err
+			}
+		}
+		key, err = createKey(path, keyType)
+		return err
+	})
+	return key, err
+}
+
+// spent tells whether the key is the current certificate's: it is left from a
+// crash right after that was published.
+func spent(dir string, r Record, key crypto.Signer) bool {
+	if r.Current == nil || r.Sheet.ReuseKey {
+		return false
+	}
+	used, err := readKey(filepath.Join(dir, r.Current.Generation, keyName))
+	return err == nil && samePublic(used, key)
+}
+
+func samePublic(a, b crypto.Signer) bool {
+	public, ok := a.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(b.Public())
+}
+
+// SetPendingKey makes a given key the one of the next certificate, as for a
+// certificate that keeps its key. Call it under Lock.
+func (v *Vault) SetPendingKey(ctx context.Context, name string, key crypto.Signer) error {
+	dir, err := v.certDir(name)
+	if err != nil {
+		return err
+	}
+	data, err := install.EncodeKey(key)
+	if err != nil {
+		return err
+	}
+	defer clear(data)
+	return inDir(ctx, dir, func() error { return durable.Write(private(filepath.Join(dir, pendingKey), data)) })
+}
+
+// DropPending forgets the order under way and its key: it can never be finished.
+func (v *Vault) DropPending(ctx context.Context, name string) error {
+	dir, err := v.certDir(name)
+	if err != nil {
+		return err
+	}
+	return inDir(ctx, dir, func() error {
+		if err := changeRecord(dir, func(r *Record) error { r.Pending = nil; return nil }); err != nil {
+			return err
+		}
+		return durable.Remove(filepath.Join(dir, pendingKey))
+	})
+}
+
+// PublicKeySHA256 is the hash of a key's SubjectPublicKeyInfo, in hex, as Pending
+// names keys.
+func PublicKeySHA256(public crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Publication is a certificate that was obtained and checked.
+type Publication struct {
+	// Issued says where it is from. Serial, NotBefore, NotAfter, SHA256 and
+	// Generation are filled in from the certificate.
+	Issued Issued
+	Bundle install.Bundle
+}
+
+// Publish makes a new certificate the current one: its files, the record (Current
+// and Undeployed are set, Pending, Window and Tries are cleared), the link. After
+// a crash anywhere either the order is still pending, or the certificate is
+// current and Lock swaps the link. Call it under Lock.
+func (v *Vault) Publish(ctx context.Context, name string, p Publication) (Issued, error) {
+	dir, err := v.certDir(name)
+	if err != nil {
+		return Issued{}, err
+	}
+	if err := p.Bundle.Check(); err != nil {
+		return Issued{}, err
+	}
+	leaf := p.Bundle.Chain[0]
+	issued, sum := p.Issued, sha256.Sum256(leaf.Raw)
+	issued.Serial, issued.SHA256 = leaf.SerialNumber.Text(16), hex.EncodeToString(sum[:])
+	issued.NotBefore, issued.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
+	if issued.ObtainedAt.IsZero() {
+		issued.ObtainedAt = time.Now().UTC().Truncate(time.Second)
+	}
+	err = inDir(ctx, dir, func() error {
+		numbers, err := generations(dir)
+		if err != nil {
+			return err
+		}
+		issued.Generation = generationName(append(numbers, 0)[0] + 1)
+		if err := writeGeneration(filepath.Join(dir, issued.Generation), p.Bundle); err != nil {
+			return err
+		}
+		if err := changeRecord(dir, func(r *Record) error { r.published(issued); return nil }); err != nil {
+			return err
+		}
+		if err := durable.Symlink(issued.Generation, filepath.Join(dir, currentDir)); err != nil {
+			return err
+		}
+		if err := durable.Remove(filepath.Join(dir, pendingKey)); err != nil {
+			return err
+		}
+		return prune(dir, issued.Generation)
+	})
+	return issued, err
+}
+
+// published is the record's part.
+func (r *Record) published(i Issued) {
+	r.Current, r.Pending, r.Window, r.Tries = &i, nil, nil, Tries{}
+	r.Revoked = time.Time{}
+	r.Undeployed = &Undeployed{Generation: i.Generation, Since: i.ObtainedAt}
+}
+
+// writeGeneration fills a directory and only then gives it its name.
+func writeGeneration(dir string, b install.Bundle) error {
+	key, err := install.EncodeKey(b.Key)
+	if err != nil {
+		return err
+	}
+	defer clear(key)
+	durable.Step("mkdir", dir)
+	unnamed, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".chancery-*") // mode 0700
+	if err != nil {
+		return durable.Explain(err, dir)
+	}
+	files := []durable.File{private(keyName, key)}
+	for name, data := range map[string][]byte{
+		certName: install.EncodeCertificates(b.Chain[0]), chainName: install.EncodeCertificates(b.Chain[1:]...),
+		fullchainName: install.EncodeCertificates(b.Chain...),
+	} {
+		files = append(files, durable.File{Path: name, Data: data, Mode: 0o644, Owner: durable.Nobody})
+	}
+	for _, f := range files {
+		f.Path = filepath.Join(unnamed, f.Path)
+		if err := durable.Write(f); err != nil {
+			return errors.Join(err, os.RemoveAll(unnamed))
+		}
+	}
+	if err := durable.Rename(unnamed, dir); err != nil {
+		return errors.Join(err, os.RemoveAll(unnamed))
+	}
+	return nil
+}
+
+// prune deletes all but the latest generations, and never the current one.
+func prune(dir, current string) error {
+	numbers, err := generations(dir)
+	if err != nil || len(numbers) <= generationsKept {
+		return err
+	}
+	for _, n := range numbers[generationsKept:] {
+		if name := generationName(n); name != current {
+			durable.Step("remove", name)
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return durable.Explain(err, filepath.Join(dir, name))
+			}
+		}
+	}
+	return nil
+}
+
+// CurrentBundle gives the key and chain of the current certificate; ErrNone if
+// there is none. Both are of one generation.
+func (v *Vault) CurrentBundle(name string) (install.Bundle, error) {
+	r, err := v.Record(name)
+	if err != nil {
+		return install.Bundle{}, err
+	}
+	if r.Current == nil {
+		return install.Bundle{}, fmt.Errorf("%w: %s has no certificate yet", ErrNone, name)
+	}
+	dir := v.path("certificates", name, r.Current.Generation)
+	key, err := readKey(filepath.Join(dir, keyName))
+	if err != nil {
+		return install.Bundle{}, err
+	}
+	path := filepath.Join(dir, fullchainName)
+	text, err := readFile(path)
+	if err != nil {
+		return install.Bundle{}, &FileError{Path: path, Reason: "the certificate is gone: restore it from a backup, or get it anew", Err: err}
+	}
+	chain, err := install.ParseCertificates(text)
+	if err != nil {
+		return install.Bundle{}, &FileError{Path: path, Reason: "this certificate is damaged: restore it from a backup, or get it anew", Err: err}
+	}
+	b := install.Bundle{Key: key, Chain: chain}
+	if err := b.Check(); err != nil {
+		return install.Bundle{}, &FileError{Path: dir, Reason: "somebody changed these files: restore them from a backup, or get the certificate anew", Err: err}
+	}
+	return b, nil
+}

@@ -1,0 +1,237 @@
+// Package vault is the client's state: accounts and their keys, credentials for
+// external account bindings, what is known of CAs, certificates, and orders
+// under way. Plain files below one directory, for its owner alone:
+//
+//	cas/ID/ca.json            what is known of an ACME directory; ID is a hash of its URL
+//	cas/ID/account.key        the account's key, PKCS#8 PEM
+//	cas/ID/account.key.next   the key that a key change is about to bring in
+//	eab/ID.json               an external account binding, with its MAC key
+//	certificates/NAME/record.json
+//	certificates/NAME/pending.key          of the order under way
+//	certificates/NAME/GENERATION/…         privkey.pem cert.pem chain.pem fullchain.pem
+//	certificates/NAME/current -> GENERATION
+//
+// Every file is replaced as a whole, so a crash leaves the old one or the new;
+// what takes two files is ordered so that the second can be made good from the
+// first. The link "current" is swapped, so that who reads through it once opened
+// never pairs a key with another's certificate. Locks keep two processes apart.
+//
+// A file that is damaged, or that a newer version wrote, is an error which names
+// it, and is never reset: members that this version does not know are refused,
+// since writing the file back would lose them.
+//
+// The room must not know how certificates are obtained: no network, no ACME
+// protocol, no configuration file. Nothing of a CA's becomes part of a path.
+package vault
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"chancery/internal/enroll/durable"
+)
+
+// Vault is the state below one directory. Its methods may be used by several
+// goroutines and processes at once.
+type Vault struct{ dir string }
+
+// ErrNone says that what was asked for is not in the vault.
+var ErrNone = errors.New("not in the vault")
+
+// BusyError says that another process or task holds a lock.
+type BusyError = durable.BusyError
+
+// FileError says that a file of the vault cannot be used.
+type FileError struct {
+	Path   string
+	Reason string // what is wrong and what to do
+	Err    error  // may be nil
+}
+
+// Error names the file and says what to do.
+func (e *FileError) Error() string {
+	text := e.Path + ": " + e.Reason
+	if e.Err != nil {
+		text += " (" + e.Err.Error() + ")"
+	}
+	return text
+}
+
+// Unwrap gives what the reader said.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Open opens the vault at dir, which is made if it is not there.
+func Open(dir string) (*Vault, error) {
+	if dir == "" {
+		return nil, errors.New("no data directory was given: set \"data\" in the configuration")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	v := &Vault{dir: dir}
+	for _, d := range []string{dir, v.path("cas"), v.path("eab"), v.path("certificates")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("the data directory cannot be made: %w", durable.Explain(err, d))
+		}
+		info, err := os.Stat(d)
+		if err != nil {
+			return nil, durable.Explain(err, d)
+		}
+		if info.Mode().Perm()&0o022 != 0 {
+			return nil, &FileError{Path: d, Reason: fmt.Sprintf("others may change it (its mode is %04o): they could put their own keys there; run chmod 700 %s after you looked at what is in it", info.Mode().Perm(), d)}
+		}
+	}
+	return v, nil
+}
+
+// Dir is the vault's directory, absolute.
+func (v *Vault) Dir() string { return v.dir }
+
+func (v *Vault) path(parts ...string) string {
+	return filepath.Join(append([]string{v.dir}, parts...)...)
+}
+
+// fingerprint makes a file name of a text that may come from anywhere.
+func fingerprint(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+// fileLimit is more than any file of the vault needs.
+const fileLimit = 4 << 20
+
+// format is the version of every JSON file. It goes up with each new member: an
+// older version then refuses the file instead of losing the member.
+const format = 1
+
+// read decodes a JSON file. One that is not there is fs.ErrNotExist.
+func read(path string, into any) error {
+	data, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	return decode(path, data, into)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return nil, durable.Explain(err, path)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, durable.Explain(err, path)
+	}
+	if !info.Mode().IsRegular() || info.Size() > fileLimit {
+		return nil, &FileError{Path: path, Reason: "this is no file of the vault: move it away"}
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, durable.Explain(err, path)
+	}
+	return data, nil
+}
+
+// decode reads what encode wrote.
+func decode(path string, data []byte, into any) error {
+	damaged := func(err error) error {
+		return &FileError{Path: path, Reason: "this file is damaged: restore it from a backup, or move it away to begin anew with what it held", Err: err}
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	file := struct {
+		Format int `json:"format"`
+		Body   any `json:"body"`
+	}{Body: into}
+	err := decoder.Decode(&file)
+	if file.Format > format || err != nil && newer(data) {
+		return &FileError{Path: path, Reason: fmt.Sprintf("a newer version of chancery wrote this file, and this one reads up to format %d: use the newer version", format)}
+	}
+	switch {
+	case err != nil:
+		return damaged(err)
+	case file.Format != format:
+		return damaged(fmt.Errorf("format %d", file.Format))
+	case file.Body == nil:
+		return damaged(errors.New("there is no body"))
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return damaged(errors.New("something follows the end"))
+	}
+	return nil
+}
+
+// newer tells whether a file that cannot be read is at least one of ours, with a
+// higher format.
+func newer(data []byte) bool {
+	var header struct {
+		Format int `json:"format"`
+	}
+	return json.Unmarshal(data, &header) == nil && header.Format > format
+}
+
+func encode(from any) ([]byte, error) {
+	data, err := json.MarshalIndent(struct {
+		Format int `json:"format"`
+		Body   any `json:"body"`
+	}{format, from}, "", " ")
+	return append(data, '\n'), err
+}
+
+// write replaces a JSON file, readable to its owner alone.
+func write(path string, from any) error {
+	data, err := encode(from)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return durable.Write(private(path, data))
+}
+
+// private is a file that only its owner reads.
+func private(path string, data []byte) durable.File {
+	return durable.File{Path: path, Data: data, Mode: 0o600, Owner: durable.Nobody}
+}
+
+// makeDir makes a directory below one that is there.
+func makeDir(dir string) error {
+	durable.Step("mkdir", dir)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return durable.Explain(err, dir)
+	}
+	return durable.SyncDir(filepath.Dir(dir))
+}
+
+// inDir runs change while nobody else changes the directory, which is made if
+// it is not there. What crashes left is swept first.
+func inDir(ctx context.Context, dir string, change func() error) error {
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	unlock, err := durable.LockDir(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := durable.Sweep(dir, ""); err != nil {
+		return err
+	}
+	return change()
+}
