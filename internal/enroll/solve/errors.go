@@ -55,25 +55,16 @@ type NoMethodError struct {
 	Identifier acme.Identifier
 	Configured []acme.ChallengeType // for this name
 	Permitted  []string             // by its CAA record; nil: all
-	// Cause is why a method that is both cannot be used, if one is; such as
-	// a *MissingRecordError.
-	Cause error
 }
 
 // Error says what is configured and what would be permitted.
 func (e *NoMethodError) Error() string {
-	switch {
-	case e.Cause != nil:
-		return e.Cause.Error()
-	case len(e.Configured) == 0:
+	if len(e.Configured) == 0 {
 		return fmt.Sprintf("no way to prove %s is configured: set up http-01, tls-alpn-01, dns-01 or dns-persist-01 for it", quote(e.Identifier.Value))
 	}
 	return fmt.Sprintf("%s can be proven by %s here, but its CAA record permits only %s: set one of those up or change the record",
 		quote(e.Identifier.Value), join(e.Configured), strings.Join(e.Permitted, ", "))
 }
-
-// Unwrap gives the cause, if there is one.
-func (e *NoMethodError) Unwrap() error { return e.Cause }
 
 // MissingRecordError says which record dns-persist-01 needs and that it is not there.
 type MissingRecordError struct {

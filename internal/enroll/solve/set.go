@@ -112,9 +112,9 @@ func (s *Set) Begin(ctx context.Context, job Job) (*Task, error) {
 	for _, id := range job.Identifiers {
 		id = canonical(id)
 		list, bound := permitted[id.Value]
-		usable, err := t.usable(ctx, id, func(m acme.ChallengeType) bool { return !bound || slices.Contains(list, string(m)) })
+		usable := t.usable(ctx, id, func(m acme.ChallengeType) bool { return !bound || slices.Contains(list, string(m)) })
 		if len(usable) == 0 {
-			errs = append(errs, &NoMethodError{Identifier: id, Configured: methods(t.choices, id), Permitted: list, Cause: err})
+			errs = append(errs, &NoMethodError{Identifier: id, Configured: methods(t.choices, id), Permitted: list})
 		}
 		t.types[id] = usable
 	}
@@ -124,26 +124,23 @@ func (s *Set) Begin(ctx context.Context, job Job) (*Task, error) {
 	return t, nil
 }
 
-// usable gives the methods for one identifier; err is why one had to be left out. If it
-// would have been the only one it stays in: the server's challenge tells more exactly
-// what is missing.
-func (t *Task) usable(ctx context.Context, id acme.Identifier, permitted func(acme.ChallengeType) bool) (list []acme.ChallengeType, err error) {
-	var missing []acme.ChallengeType
+// usable gives the methods for one identifier, without one of which it is known that it
+// will not do. If that is the only one it stays: there may be no challenge to meet, and
+// if there is one it tells more exactly what is missing.
+func (t *Task) usable(ctx context.Context, id acme.Identifier, permitted func(acme.ChallengeType) bool) []acme.ChallengeType {
+	var useful, useless []acme.ChallengeType
 	for _, m := range methods(t.choices, id) {
 		if !permitted(m) {
 			continue
 		}
-		p, ok := t.solver(id, m).(prober)
-		if ok {
-			if err = p.probe(ctx, id); err != nil {
-				missing = append(missing, m)
-				continue
-			}
+		if p, ok := t.solver(id, m).(prober); ok && p.probe(ctx, id) != nil {
+			useless = append(useless, m)
+			continue
 		}
-		list = append(list, m)
+		useful = append(useful, m)
 	}
-	if len(list) == 0 {
-		list = missing
+	if len(useful) == 0 {
+		return useless
 	}
-	return list, err
+	return useful
 }
