@@ -18,6 +18,7 @@ func (s *Server) newAccount(ctx context.Context, c *call) (*answer, error) {
 	existing, err := s.Accounts.AccountByThumb(ctx, c.key.Thumbprint())
 	switch {
 	case err == nil:
+		s.askByMail(ctx, &existing)
 		return s.foundAccount(&existing)
 	case ca.KindOf(err) != ca.NotFound:
 		return nil, err
@@ -72,6 +73,7 @@ func (s *Server) openAccount(ctx context.Context, c *call, o opening) (*answer, 
 		return s.foundAccount(&stored)
 	}
 	s.Logger.InfoContext(ctx, "an account was opened", "account", stored.ID, "from", c.client.String(), "external_key", stored.Binding)
+	s.askFirst(ctx, c, &stored)
 	return &answer{status: http.StatusCreated, location: s.accountURL(stored.ID), body: s.accountObject(&stored)}, nil
 }
 

@@ -50,7 +50,7 @@ func (s *Server) loadAuthorization(ctx context.Context, c *call, id string) (*Au
 	if list[0].Account != c.account.ID {
 		return nil, acme.Unauthorized("this authorization belongs to another account")
 	}
-	return &list[0], nil
+	return &list[0], s.settle(ctx, list)
 }
 
 // wireChallenge gives one challenge (RFC 8555 §8).
@@ -91,8 +91,8 @@ func (s *Server) authorizationAnswer(a *Authorization) *answer {
 		out.Challenges = append(out.Challenges, s.wireChallenge(a, method))
 	}
 	reply := &answer{body: out}
-	if status == acme.AuthorizationPending && !a.Processing.IsZero() {
-		reply.retryAfter = poll
+	if status == acme.AuthorizationPending {
+		reply.retryAfter = s.pollAfter(a)
 	}
 	return reply
 }

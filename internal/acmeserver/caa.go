@@ -14,27 +14,13 @@ import (
 // under each of the CA's issuer names it means the same (RFC 8657 §5.4).
 func (s *Server) accountURLs(account string) []string { return []string{s.accountURL(account)} }
 
-// labels gives the kind of the profile's certificates if the account was vetted
-// for it, which whoever gave it its external binding did (auto-discovery §8.1.1).
-func (s *Server) labels(a *Account, profile string) []string {
-	p := s.Authority.Profiles[profile]
-	if p == nil || p.Kind == "" || p.Kind.Binding() && a.Binding == "" {
-		return nil
-	}
-	return []string{string(p.Kind)}
-}
-
-// subject gives what of the CSR's subject is asked for. Under a profile that
-// vouches for an organisation it is what the vetted account wrote; under all
-// others nothing was proven but names, and it is left out. A common name that is
-// no host name never was proven; one that does not fit (RFC 5280 appendix A.1) is
-// left out too: it stands among the names.
-func (s *Server) subject(csr *ca.CSR, a *Account, profile string) ca.Subject {
-	var asked ca.Subject
-	if p := s.Authority.Profiles[profile]; p != nil && p.Kind.Binding() && len(s.labels(a, profile)) > 0 {
-		asked = csr.Subject
-	}
-	asked.CommonName = ""
+// subjectFor gives what of a subject is asked for: the CSR's common name, and under a
+// profile that vouches for an organisation what its vetting found. All else in the
+// CSR was never proven, and is left out. A common name that is no host name never
+// was proven either; one that does not fit (RFC 5280 appendix A.1) is left out too:
+// it stands among the names.
+func (v *vouched) subjectFor(csr *ca.CSR) ca.Subject {
+	asked := v.subject
 	if name, ok := commonName(csr); ok && len(name.Value()) <= maxCommonName {
 		asked.CommonName = name.Value()
 	}

@@ -32,7 +32,7 @@ func (s *Server) challenge(ctx context.Context, c *call) (*answer, error) {
 		return nil, err
 	}
 	now := s.Clock()
-	if a.statusAt(now) != acme.AuthorizationPending {
+	if a.statusAt(now) != acme.AuthorizationPending || a.held() {
 		return s.challengeAnswer(a, method), nil
 	}
 	if now.Before(a.Processing) && a.Method != method {
@@ -46,7 +46,7 @@ func (s *Server) challengeAnswer(a *Authorization, method string) *answer {
 	out := s.wireChallenge(a, method)
 	reply := &answer{body: out, links: []link{{s.authzURL(a.ID), "up"}}}
 	if out.Status == acme.ChallengeProcessing {
-		reply.retryAfter = poll
+		reply.retryAfter = s.pollAfter(a)
 	}
 	return reply
 }
@@ -126,7 +126,7 @@ func (s *Server) firstAttempt(ctx context.Context, c *call, p *pursuit, b beginn
 		return nil, err
 	}
 	next.Version++
-	if next.Processing.IsZero() {
+	if !next.pursued() {
 		p.end()
 	} else {
 		go s.pursue(p, next, pursuing{key: c.key, first: first})

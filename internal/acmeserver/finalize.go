@@ -155,10 +155,14 @@ const maxCommonName = 64
 
 // issue takes the one road to a certificate.
 func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR) (*answer, error) {
+	v, err := s.vouch(ctx, c.account, &o.Order)
+	if err != nil {
+		return nil, err
+	}
 	req := ca.Request{
 		ID: o.RequestID(), By: c.principal(), Key: csr.Key, Names: o.Identifiers, Profile: o.Profile,
 		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: c.once,
-		Subject: s.subject(csr, c.account, o.Profile), Accounts: s.accountURLs(c.account.ID), Labels: s.labels(c.account, o.Profile),
+		Subject: v.subjectFor(csr), Accounts: s.accountURLs(c.account.ID), Labels: v.labels,
 	}
 	// What was seen stands in the authorisation's own event; repeated for every
 	// certificate that rests on it, it would fill the store.

@@ -25,7 +25,7 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 	if err := s.admit(c, now); err != nil {
 		return nil, err
 	}
-	if err := c.bound(); err != nil {
+	if err := s.mayOrder(ctx, c); err != nil {
 		return nil, err
 	}
 	profile, err := c.at.profile(in.Profile)
@@ -35,9 +35,13 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 	if err := s.fits(in.Profile, names); err != nil {
 		return nil, err
 	}
+	v, err := s.vouch(ctx, c.account, &Order{Profile: profile, Identifiers: names})
+	if err != nil {
+		return nil, err
+	}
 	// Certificates know seconds only (RFC 5280 §4.1.2.5).
 	in.NotBefore, in.NotAfter = in.NotBefore.UTC().Truncate(time.Second), in.NotAfter.UTC().Truncate(time.Second)
-	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter, Labels: s.labels(c.account, profile)}); err != nil {
+	if err := s.Authority.Precheck(ca.Request{By: c.principal(), Profile: profile, Names: names, NotBefore: in.NotBefore, NotAfter: in.NotAfter, Labels: v.labels}); err != nil {
 		return nil, err
 	}
 	if in.Replaces != "" {
@@ -49,7 +53,7 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 		ID: ca.NewID(), Account: c.account.ID, Identifiers: names, Profile: profile, CreatedAt: now,
 		Expires: now.Add(s.OrderLife), NotBefore: in.NotBefore, NotAfter: in.NotAfter, Replaces: in.Replaces,
 	}
-	all, fresh, err := s.needed(ctx, &o, now)
+	all, fresh, err := s.needed(ctx, c.account, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +105,11 @@ func (s *Server) fits(asked string, names []ca.Identifier) error {
 
 // needed finds an authorisation for each name of the order: a valid one of the
 // account if its method is one that the profile takes, a new one otherwise.
-func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fresh []Authorization, err error) {
+func (s *Server) needed(ctx context.Context, account *Account, o *Order) (all, fresh []Authorization, err error) {
+	now := o.CreatedAt
 	// One that ends before a client can have finished would only fail later.
 	margin := min(time.Hour, s.AuthzLife/2)
-	valid, err := s.Orders.ValidAuthorizations(ctx, o.Account, o.Identifiers, now.Add(margin))
+	valid, err := s.provenNames(ctx, account, proofs{names: o.Identifiers, until: now.Add(margin)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -128,6 +133,24 @@ func (s *Server) needed(ctx context.Context, o *Order, now time.Time) (all, fres
 		o.Authorizations = append(o.Authorizations, a.ID)
 	}
 	return all, fresh, nil
+}
+
+// proofs asks for valid authorisations that do not end before until.
+type proofs struct {
+	names []ca.Identifier
+	until time.Time
+}
+
+// provenNames gives the account's valid authorisations for the names, as far as
+// they may be used again.
+func (s *Server) provenNames(ctx context.Context, account *Account, p proofs) ([]Authorization, error) {
+	if err := s.settleFor(ctx, account.ID); err != nil {
+		return nil, err
+	}
+	if ok, err := s.reusable(ctx, account); err != nil || !ok {
+		return nil, err
+	}
+	return s.Orders.ValidAuthorizations(ctx, account.ID, p.names, p.until)
 }
 
 // stands tells whether a proof would be taken today as well: by a challenge that
@@ -166,10 +189,10 @@ func (s *Server) preAuthorize(ctx context.Context, c *call) (*answer, error) {
 	if err := s.admit(c, now); err != nil {
 		return nil, err
 	}
-	if err := c.bound(); err != nil {
+	if err := s.mayOrder(ctx, c); err != nil {
 		return nil, err
 	}
-	valid, err := s.Orders.ValidAuthorizations(ctx, c.account.ID, names, now)
+	valid, err := s.provenNames(ctx, c.account, proofs{names: names, until: now})
 	if err != nil {
 		return nil, err
 	}

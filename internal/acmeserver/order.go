@@ -57,7 +57,10 @@ func (s *Server) stateOf(ctx context.Context, o Order) (*orderState, error) {
 	if state.record != nil && ca.KindOf(err) == ca.NotFound {
 		return state, nil // the record tells the status; proofs this old would prove nothing
 	}
-	return state, err
+	if err != nil {
+		return nil, err
+	}
+	return state, s.settle(ctx, state.authorizations)
 }
 
 // status derives the order's status (RFC 8555 §7.1.6) and, of an invalid one,
@@ -128,6 +131,10 @@ func (s *Server) orderAnswer(o *orderState) *answer {
 		out.Certificate = s.certificateURL(o.record.Serial, 0)
 	case acme.OrderProcessing:
 		a.retryAfter = poll
+	case acme.OrderPending:
+		if slices.ContainsFunc(o.authorizations, func(a Authorization) bool { return a.held() }) {
+			a.retryAfter = s.Policy.Pause
+		}
 	}
 	return a
 }

@@ -74,6 +74,11 @@ type Config struct {
 
 	NewAccounts Limit // by client address; nil: none
 	NewOrders   Limit // by account; nil: none
+	NewBindings Limit // by account, customer and client address; nil: none
+
+	// Customers tells to whom accounts belong; nil: to nobody, and then Policy is zero.
+	Customers Customers
+	Policy    Policy
 }
 
 // Limit says whether key may do once more, and if not, when to come back.
@@ -100,6 +105,9 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Policy.Pause <= 0 {
+		c.Policy.Pause = 15 * time.Second
+	}
 	if c.Workers <= 0 {
 		c.Workers = 64
 	}
@@ -123,6 +131,7 @@ func (c *Config) check() error {
 		{"Profiles", len(c.Profiles) == 0}, {"Challenges", len(c.Challenges) == 0}, {"MaxNames", c.MaxNames <= 0},
 		{"OrderLife", c.OrderLife <= 0}, {"AuthzLife", c.AuthzLife <= 0},
 		{"Attempts", c.Attempts <= 0}, {"AttemptPause", c.AttemptPause <= 0},
+		{"Customers (Policy is set)", c.Customers == nil && (c.Policy.Require || c.Policy.ByDomain || c.Policy.ByMail)},
 		{"Registry (RequireEAB is set)", c.requiresEAB() && c.Registry == nil},
 	} {
 		if part.missing {

@@ -88,7 +88,8 @@ type Authorization struct {
 	Method     string        // the challenge that was tried, "" before
 	Processing time.Time     // until then a process is validating; zero: none is
 	Attempts   int           // validations tried so far
-	Validated  time.Time     // when it became valid
+	Validated  time.Time     // when it became valid: the time of the proof
+	Proven     time.Time     // when the name was proven, while a customer is asked whether the account is his; zero: he is not
 	Problem    *acme.Problem // why the challenge failed
 	Detail     string        // what the validator saw
 	Version    int64         // how often it was written; see Orders.UpdateAuthorization
@@ -132,6 +133,9 @@ type Background interface {
 	// ClaimValidations takes over up to limit pending authorisations whose
 	// Processing lies before now, extending it to until.
 	ClaimValidations(ctx context.Context, now, until time.Time, limit int) ([]Authorization, error)
+	// HeldAuthorizations gives the account's pending authorisations whose name was
+	// proven and that do not end before now.
+	HeldAuthorizations(ctx context.Context, account string, now time.Time) ([]Authorization, error)
 	// Replacing gives the newest orders, at most 20, that name the certificate in Replaces.
 	Replacing(ctx context.Context, certID string) ([]Order, error)
 	// Sweep deletes some of what ended. It tells how many rows went, or were found

@@ -216,9 +216,8 @@ func (s *Server) verdict(a Authorization, o outcome) (Authorization, string) {
 	a.Attempts++
 	a.Processing = time.Time{}
 	if o.err == nil && now.Before(a.Expires) {
-		a.Status, a.Problem, a.Detail = acme.AuthorizationValid, nil, o.result.Detail
-		a.Validated, a.Expires = now, now.Add(s.AuthzLife)
-		return a, "authorization.validated"
+		a.Detail = o.result.Detail
+		return s.prove(a)
 	}
 	limit := s.Attempts
 	var f *challenge.Failure
@@ -312,7 +311,7 @@ func (s *Server) pursue(p *pursuit, a Authorization, with pursuing) {
 			return // broken off: this says nothing of the name
 		}
 		next, event := s.judge(a, o)
-		if !s.store(&next, event) || next.Processing.IsZero() {
+		if !s.store(&next, event) || !next.pursued() {
 			return
 		}
 		a = next

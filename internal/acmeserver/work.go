@@ -36,6 +36,9 @@ func (s *Server) Work(ctx context.Context) error {
 
 // takeOver goes on with a validation that was claimed.
 func (s *Server) takeOver(ctx context.Context, a Authorization) error {
+	if a.held() && s.Clock().Before(a.Expires) {
+		return s.settle(ctx, []Authorization{a})
+	}
 	p, fresh, err := s.running.begin(&a)
 	if err != nil || !fresh {
 		return nil // stopping, or too much to do, or at it after all: the lease is ours now, and lapses if nothing comes of it

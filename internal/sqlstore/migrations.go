@@ -15,6 +15,7 @@ var migrations = []sqldb.Migration{
 	{Number: 5, Name: "seen nonces", SQL: seenSchema},
 	{Number: 6, Name: "imported revocations", SQL: importedSchema},
 	{Number: 7, Name: "ended authorizations", SQL: endedSchema},
+	{Number: 8, Name: "held authorizations", SQL: heldSchema},
 }
 
 // Migrate brings the database to this release's schema.

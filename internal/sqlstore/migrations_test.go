@@ -18,6 +18,7 @@ var applied = []string{
 	"e8708088d2b8c2f6", // seen nonces
 	"31f0aee0aade20bf", // imported revocations
 	"c9fb1d5851ea76bd", // ended authorizations
+	"f46f19a0fedcf251", // held authorizations
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

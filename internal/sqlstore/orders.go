@@ -45,6 +45,12 @@ var endedSchema = []string{
 	`CREATE INDEX authorizations_ended ON authorizations (expires) WHERE validated > 0`,
 }
 
+// heldSchema is for names that were proven and wait for a customer's word.
+var heldSchema = []string{
+	`ALTER TABLE authorizations ADD COLUMN proven BIGINT NOT NULL DEFAULT 0`,
+	`CREATE INDEX authorizations_held ON authorizations (account) WHERE proven > 0 AND status = 'pending'`,
+}
+
 const orderColumns = `id, account, names, authorizations, profile, created, expires, not_before, not_after, replaces`
 
 // scanOrder reads orderColumns, and what follows them into more.
@@ -87,9 +93,9 @@ func (s *Store) CreateOrder(ctx context.Context, o *acmeserver.Order, fresh []ac
 		}
 		batch = append(batch, sqldb.Statement{
 			SQL: `INSERT INTO authorizations (` + authorizationColumns + `)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 			Args: []any{a.ID, a.Account, a.Identifier.String(), string(a.Status), a.Token, strings.Join(a.Offered, " "), millis(a.CreatedAt), millis(a.Expires),
-				a.Method, millis(a.Processing), a.Attempts, millis(a.Validated), problem, a.Detail, a.Version},
+				a.Method, millis(a.Processing), a.Attempts, millis(a.Validated), problem, a.Detail, a.Version, millis(a.Proven)},
 			Want: 1,
 		})
 	}
@@ -125,18 +131,19 @@ func (s *Store) Replacing(ctx context.Context, certID string) ([]acmeserver.Orde
 	return orders, refuse(err)
 }
 
-const authorizationColumns = `id, account, name, status, token, offered, created, expires, method, processing, attempts, validated, problem, detail, version`
+const authorizationColumns = `id, account, name, status, token, offered, created, expires, method, processing, attempts, validated, problem, detail, version, proven`
 
 // scanAuthorization reads authorizationColumns.
 func scanAuthorization(row sqldb.Row, a *acmeserver.Authorization) error {
 	var name, problem, offered string
-	var created, expires, processing, validated int64
+	var created, expires, processing, validated, proven int64
 	err := row.Scan(&a.ID, &a.Account, &name, &a.Status, &a.Token, &offered, &created, &expires,
-		&a.Method, &processing, &a.Attempts, &validated, &problem, &a.Detail, &a.Version)
+		&a.Method, &processing, &a.Attempts, &validated, &problem, &a.Detail, &a.Version, &proven)
 	if err != nil {
 		return err
 	}
 	a.CreatedAt, a.Expires, a.Processing, a.Validated = instant(created), instant(expires), instant(processing), instant(validated)
+	a.Proven = instant(proven)
 	a.Offered = strings.Fields(offered)
 	if problem != "" {
 		if err := json.Unmarshal([]byte(problem), &a.Problem); err != nil {
@@ -226,9 +233,9 @@ func (s *Store) UpdateAuthorization(ctx context.Context, a acmeserver.Authorizat
 	}
 	batch := append(spend(w.Once), sqldb.Statement{
 		SQL: `UPDATE authorizations SET status = $1, expires = $2, method = $3, processing = $4, attempts = $5,
-			validated = $6, problem = $7, detail = $8, version = version + 1 WHERE id = $9 AND version = $10`,
+			validated = $6, problem = $7, detail = $8, proven = $9, version = version + 1 WHERE id = $10 AND version = $11`,
 		Args: []any{string(a.Status), millis(a.Expires), a.Method, millis(a.Processing), a.Attempts,
-			millis(a.Validated), problem, a.Detail, a.ID, a.Version},
+			millis(a.Validated), problem, a.Detail, millis(a.Proven), a.ID, a.Version},
 		Want: 1, Label: errStale,
 	})
 	err = s.db.Batch(ctx, append(batch, record(w.Event))...)
@@ -236,6 +243,14 @@ func (s *Store) UpdateAuthorization(ctx context.Context, a acmeserver.Authorizat
 		return &ca.Error{Kind: ca.Conflict, Detail: "the authorization changed meanwhile; look at it again"}
 	}
 	return refuse(err)
+}
+
+// HeldAuthorizations implements [acmeserver.Background].
+func (s *Store) HeldAuthorizations(ctx context.Context, account string, now time.Time) ([]acmeserver.Authorization, error) {
+	var list []acmeserver.Authorization
+	where := `proven > 0 AND status = 'pending' AND account = $1 AND expires > $2`
+	err := s.authorizations(ctx, where, []any{account, millis(now)}, func(a acmeserver.Authorization) { list = append(list, a) })
+	return list, refuse(err)
 }
 
 // ClaimValidations implements [acmeserver.Background].

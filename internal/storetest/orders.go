@@ -31,6 +31,7 @@ func Orders(t *testing.T, s OrderStore) {
 	t.Run("pages", func(t *testing.T) { orderPages(ctx, t, s) })
 	t.Run("pages are bounded", func(t *testing.T) { orderPagesAreBounded(ctx, t, s) })
 	t.Run("claim validations", func(t *testing.T) { claimValidations(ctx, t, s) })
+	t.Run("held", func(t *testing.T) { heldAuthorizations(ctx, t, s) })
 	t.Run("replacing", func(t *testing.T) { replacing(ctx, t, s) })
 	t.Run("sweep", func(t *testing.T) { sweepEnded(ctx, t, s) })
 }

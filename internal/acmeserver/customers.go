@@ -1,0 +1,249 @@
+package acmeserver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"chancery/acme"
+	"chancery/internal/ca"
+	"chancery/internal/registry"
+)
+
+// Customers tells to whom accounts belong, and has the customers asked;
+// [registry.Registry] fits.
+type Customers interface {
+	// BindingsOf gives the account's bindings to customers that are served, the
+	// pending and the ended ones too.
+	BindingsOf(ctx context.Context, account string) ([]registry.Binding, error)
+	// Holders gives the ids of the customers that proved the domain or one above it.
+	Holders(ctx context.Context, domain string) ([]string, error)
+	// Choose gives the customer to ask for a domain; kind NotFound when nobody holds
+	// it, Conflict when several do and no contact tells them apart.
+	Choose(ctx context.Context, c registry.Choice) (registry.Customer, error)
+	// ByContact gives the customer who verified the address; kind NotFound.
+	ByContact(ctx context.Context, contact string) (registry.Customer, error)
+	// Ask has the customer asked, durably, once for each account: asked again, it
+	// gives the binding that there is.
+	Ask(ctx context.Context, a registry.Asking) (registry.Binding, error)
+	// Vetted gives the customer's vetting of the kind that is good now; kind
+	// NotFound.
+	Vetted(ctx context.Context, customer, kind string) (registry.Vetting, error)
+}
+
+// Policy says which bindings of accounts to customers there are, and whether one
+// is needed.
+type Policy struct {
+	// Require: an account without a binding gets no certificate.
+	Require bool
+	// ByDomain: the holder of a domain that an account proves is asked.
+	ByDomain bool
+	// ByMail: the customer whose address a new account claims is asked.
+	ByMail bool
+	// Pause is when a client shall look again while a customer is asked; 0: 15 s.
+	Pause time.Duration
+}
+
+// confirmed tells whether there is a binding that a customer, or an external key,
+// made good; of nil: to any customer.
+func confirmed(all []registry.Binding, customers []string) bool {
+	return slices.ContainsFunc(all, func(b registry.Binding) bool {
+		return b.State == registry.Confirmed && (customers == nil || slices.Contains(customers, b.Customer))
+	})
+}
+
+// mayOrder refuses an account that lacks a binding which no order can bring it.
+func (s *Server) mayOrder(ctx context.Context, c *call) error {
+	if err := c.bound(); err != nil {
+		return err
+	}
+	if !s.Policy.Require || s.Policy.ByDomain || c.account.Binding != "" {
+		return nil
+	}
+	all, err := s.Customers.BindingsOf(ctx, c.account.ID)
+	if err != nil || confirmed(all, nil) {
+		return err
+	}
+	if !s.Policy.ByMail {
+		return errUnbound()
+	}
+	s.askByMail(ctx, c.account)
+	// Who claims an address is not told whether it is a customer's. The instance is
+	// a page that says what to do, never the page that confirms (RFC 8555 §6.7).
+	return acme.UserActionRequired(s.Base+registry.BindingPath,
+		"this account is not bound to a customer yet: if a contact address of the account is a verified address of a customer, that customer has been asked to confirm; try again when he has, or use an account with an external account binding")
+}
+
+func errUnbound() error {
+	return acme.NewProblem(acme.TypeExternalAccountRequired,
+		"this account is not bound to a customer, which orders here need: ask the administrators for a key id and an HMAC key, and open another account with them, with another account key")
+}
+
+// askByMail has the customers asked whose verified address the account claims.
+// What fails is logged and tried again when the account comes again: the account
+// does not depend on it, and who claims an address learns nothing of it.
+func (s *Server) askByMail(ctx context.Context, a *Account) {
+	if !s.Policy.ByMail || a.Binding != "" {
+		return
+	}
+	for _, contact := range a.Contacts {
+		customer, err := s.Customers.ByContact(ctx, contact)
+		if err == nil {
+			err = s.ask(ctx, registry.Asking{Account: a.ID, Customer: customer.ID, Via: registry.ViaMail, Contact: contact, Thumbprint: a.Thumb})
+		}
+		if err != nil && ca.KindOf(err) != ca.NotFound {
+			s.Logger.WarnContext(ctx, "a customer could not be asked about an account", "account", a.ID, "error", err)
+		}
+	}
+}
+
+// askFirst is askByMail for an account that was just opened. Accounts cost their
+// opener little, so how often one place may cause a mail is bounded, too.
+func (s *Server) askFirst(ctx context.Context, c *call, a *Account) {
+	if !s.Policy.ByMail || len(a.Contacts) == 0 {
+		return
+	}
+	if s.NewBindings != nil {
+		if _, ok := s.NewBindings("address "+clientKey(c.client), s.Clock()); !ok {
+			return // the account comes again, and then its own bound counts
+		}
+	}
+	s.askByMail(ctx, a)
+}
+
+// ask has a customer asked once for each account, and not too often.
+func (s *Server) ask(ctx context.Context, a registry.Asking) error {
+	all, err := s.Customers.BindingsOf(ctx, a.Account)
+	if err != nil {
+		return err
+	}
+	if last := latest(all, a.Customer); last != nil && last.State != registry.TimedOut {
+		return nil
+	}
+	if s.NewBindings != nil {
+		for _, key := range []string{"account " + a.Account, "customer " + a.Customer} {
+			if after, ok := s.NewBindings(key, s.Clock()); !ok {
+				return acme.RateLimited(after, "too many confirmations were asked for; come back in %s, or use an external account binding", after.Round(time.Second))
+			}
+		}
+	}
+	a.AccountURL = s.accountURL(a.Account)
+	_, err = s.Customers.Ask(ctx, a)
+	return err
+}
+
+// latest gives the newest binding to the customer, nil if there is none.
+func latest(all []registry.Binding, customer string) *registry.Binding {
+	var found *registry.Binding
+	for i := range all {
+		if b := &all[i]; b.Customer == customer && (found == nil || b.AskedAt.After(found.AskedAt)) {
+			found = b
+		}
+	}
+	return found
+}
+
+// vouched is for whom a certificate is that names an organisation.
+type vouched struct {
+	labels  []string
+	subject ca.Subject
+}
+
+// vouch gives what the vetting behind an account says of the customer, where the
+// profile's kind needs one (auto-discovery §8.1.1); otherwise nothing. Problems
+// send a client on to another kind of certificate or another authority.
+func (s *Server) vouch(ctx context.Context, a *Account, order *Order) (vouched, error) {
+	p := s.Authority.Profiles[order.Profile]
+	if p == nil || p.Kind == "" {
+		return vouched{}, nil
+	}
+	kind := string(p.Kind)
+	if !p.Kind.Binding() {
+		return vouched{labels: []string{kind}}, nil
+	}
+	var all []registry.Binding
+	if s.Customers != nil {
+		var err error
+		if all, err = s.Customers.BindingsOf(ctx, a.ID); err != nil {
+			return vouched{}, err
+		}
+	}
+	found, err := s.vetted(ctx, all, kind)
+	switch {
+	case err != nil:
+		return vouched{}, err
+	case !confirmed(all, nil):
+		return vouched{}, acme.NewProblem(acme.TypeExternalAccountRequired,
+			"profile %s (%s) is for accounts that are bound to a vetted customer, and this one is bound to none: use an account with that customer's external account key, or another profile", order.Profile, kind)
+	case len(found) == 0:
+		return vouched{}, acme.Unauthorized(
+			"profile %s (%s) is for customers who are vetted for it, and the one behind this account is not, or not any more: have the administrators of this authority vet him, or use another profile", order.Profile, kind)
+	}
+	v, err := s.oneOf(ctx, found, order.Identifiers)
+	if err != nil {
+		return vouched{}, err
+	}
+	return vouched{labels: []string{kind}, subject: ca.Subject{
+		Organization: v.Subject.Organization, Country: v.Subject.Country, Locality: v.Subject.Locality,
+		Province: v.Subject.Province, SerialNumber: v.Subject.Serial,
+	}}, nil
+}
+
+// vetting is a customer's.
+type vetting struct {
+	registry.Vetting
+	customer string
+}
+
+// vetted gives the vettings of the kind of all customers to whom there is a
+// confirmed binding.
+func (s *Server) vetted(ctx context.Context, all []registry.Binding, kind string) ([]vetting, error) {
+	var found []vetting
+	for _, b := range all {
+		known := slices.ContainsFunc(found, func(v vetting) bool { return v.customer == b.Customer })
+		if b.State != registry.Confirmed || known {
+			continue
+		}
+		switch v, err := s.Customers.Vetted(ctx, b.Customer, kind); {
+		case err == nil:
+			found = append(found, vetting{v, b.Customer})
+		case ca.KindOf(err) != ca.NotFound:
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// oneOf tells which of several vetted customers is meant: the one who holds all
+// names of the order.
+func (s *Server) oneOf(ctx context.Context, found []vetting, names []ca.Identifier) (vetting, error) {
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	for _, name := range names {
+		holders, err := s.holders(ctx, name)
+		if err != nil {
+			return vetting{}, err
+		}
+		found = slices.DeleteFunc(found, func(v vetting) bool { return !slices.Contains(holders, v.customer) })
+	}
+	if len(found) != 1 {
+		return vetting{}, acme.Unauthorized("the account is bound to several vetted customers, and the names of the order do not tell which of them is meant; use an account for each customer")
+	}
+	return found[0], nil
+}
+
+// holders gives the customers that hold a name. Nobody holds an address.
+func (s *Server) holders(ctx context.Context, name ca.Identifier) ([]string, error) {
+	if name.Type() != ca.TypeDNS {
+		return nil, nil
+	}
+	return s.Customers.Holders(ctx, name.Base().Value())
+}
+
+// problemIn gives the problem that an error is, and whether it is one.
+func problemIn(err error) (*acme.Problem, bool) {
+	var p *acme.Problem
+	return p, errors.As(err, &p)
+}
