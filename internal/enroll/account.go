@@ -1,0 +1,182 @@
+package enroll
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"slices"
+
+	"chancery/acme"
+	"chancery/internal/enroll/vault"
+)
+
+// account sees to it that the turn's client has an account: the one in the vault, or one
+// that is found again by its key after a crash, or a new one (RFC 8555 §7.3).
+func (t *turn) account(ctx context.Context) error {
+	if t.client.AccountURL != "" {
+		return nil
+	}
+	v := t.run.engine.config.Vault
+	unlock, err := v.LockCA(ctx, t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	defer unlock()
+	known, err := v.CA(t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	if err := t.bound(known.Account); err != nil {
+		return err
+	}
+	key, next, err := v.AccountKeys(t.at)
+	if err != nil && !errors.Is(err, vault.ErrNone) {
+		return &localError{err}
+	}
+	switch {
+	case key != nil && known.Account != nil && next == nil:
+		t.use(key, known.Account.URL)
+		return nil
+	case key != nil:
+		// A crash came between the key and the account's URL, or in a change of keys.
+		if done, err := t.recover(ctx, key, next); done || err != nil {
+			return err
+		}
+	}
+	return t.register(ctx)
+}
+
+// bound compares with the account that the owner's record names (RFC 8657 §3).
+func (t *turn) bound(known *vault.Account) error {
+	if want := t.offer.Account; want != "" && (known == nil || known.URL != want) {
+		return &inabilityError{class: ClassUnable, reason: "the CAA record is bound to the account " + want + ", which this client does not have",
+			advice: "enter that account's key, or correct accounturi"}
+	}
+	return nil
+}
+
+func (t *turn) use(key crypto.Signer, url string) {
+	t.client.Key, t.client.AccountURL = key, url
+}
+
+// recover looks for the account by its keys, the newer first. done is false if the server
+// knows neither.
+func (t *turn) recover(ctx context.Context, key, next crypto.Signer) (done bool, err error) {
+	v := t.run.engine.config.Vault
+	for _, k := range []crypto.Signer{next, key} {
+		if k == nil {
+			continue
+		}
+		t.use(k, "")
+		found, err := t.client.Register(ctx, acme.Registration{OnlyExisting: true})
+		if acme.HasType(err, acme.TypeAccountDoesNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if k == next && next != nil {
+			err = v.PromoteAccountKey(ctx, t.at)
+		} else if next != nil {
+			err = v.DropNextAccountKey(ctx, t.at)
+		}
+		if err != nil {
+			return false, &localError{err}
+		}
+		return true, t.keepAccount(ctx, found, "")
+	}
+	return false, nil
+}
+
+// register makes an account. Its key is durable before the CA sees it.
+func (t *turn) register(ctx context.Context) error {
+	r := t.run
+	if t.offer.Account != "" {
+		return t.bound(nil) // a new account never has the URL that is asked for
+	}
+	external, err := t.external()
+	if err != nil {
+		return err
+	}
+	basis, err := t.agreement()
+	if err != nil {
+		return err
+	}
+	key, err := r.engine.config.Vault.CreateAccountKey(ctx, t.at, r.engine.config.Settings.AccountKey)
+	if err != nil {
+		return &localError{err}
+	}
+	t.use(key, "")
+	made, err := t.client.Register(ctx, acme.Registration{Contacts: t.contacts(), AgreeTerms: basis != "", EAB: external})
+	if err != nil {
+		return err
+	}
+	keyID := ""
+	if external != nil {
+		keyID = external.KeyID
+	}
+	return t.keepAccount(ctx, made, keyID)
+}
+
+func (t *turn) contacts() []string {
+	if t.conf != nil && len(t.conf.Contacts) > 0 {
+		return slices.Clone(t.conf.Contacts)
+	}
+	return slices.Clone(t.run.engine.config.Settings.Contacts)
+}
+
+func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) error {
+	r := t.run
+	if a.Status != "" && a.Status != acme.AccountValid {
+		return &inabilityError{class: ClassUnable, reason: fmt.Sprintf("the account %s is %s", a.URL, a.Status),
+			advice: "drop the account (chancery account) to let a new one be made"}
+	}
+	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + a.URL}))
+	return r.update(ctx, t.at, func(c *vault.CA) {
+		knownAs(c, t.offer.Issuer)
+		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: r.engine.config.Settings.AccountKey, EABKeyID: keyID, Status: string(a.Status)}
+		if old := c.Account; old != nil && keyID == "" {
+			made.EABKeyID, made.Created, made.KeyType = old.EABKeyID, old.Created, old.KeyType
+		}
+		c.Account = &made
+	})
+}
+
+// forgotten tells whether an error means that the CA does not know the account.
+func forgotten(err error) bool { return acme.HasType(err, acme.TypeAccountDoesNotExist) }
+
+// external gives the credentials for a binding, nil if none are there and none are
+// needed (D11). Those that are there are used even if the CA does not ask.
+func (t *turn) external() (*acme.ExternalAccount, error) {
+	e, err := t.run.engine.config.Vault.EAB(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
+	switch {
+	case err == nil:
+		return e, nil
+	case !errors.Is(err, vault.ErrNone):
+		return nil, &localError{err}
+	}
+	m := t.found.Directory.Meta
+	switch {
+	case m != nil && m.ExternalAccountRequired:
+		return nil, &inabilityError{class: ClassUnable, reason: t.name() + " wants an external account binding, and none is configured",
+			advice: finals[acme.TypeExternalAccountRequired]}
+	case t.offer.Kind.Binding():
+		return nil, &inabilityError{class: ClassUnable, reason: fmt.Sprintf("a certificate of kind %s takes an external account binding, and none is configured for %s", t.offer.Kind, t.name()),
+			advice: finals[acme.TypeExternalAccountRequired]}
+	}
+	return nil, nil
+}
+
+// eabNames are the names under which credentials may have been entered: the directory's
+// URL, the issuer's name, the label.
+func (r *run) eabNames(issuer, label string) []string {
+	names := []string{r.asked(issuer, label)}
+	if issuer != "" {
+		names = append(names, issuer)
+	}
+	if c := r.ca(issuer, label); c != nil {
+		names = append(names, c.Issuers...)
+	}
+	return names
+}

@@ -1,0 +1,97 @@
+package enroll
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"chancery/caa"
+	"chancery/internal/enroll/vault"
+)
+
+// longestBreak is the most for which a circuit is open.
+const longestBreak = 24 * time.Hour
+
+// open tells whether a CA is set back behind others now (D15). A time that lies farther
+// ahead than this client ever sets it comes from a clock that was wrong, and is ignored.
+func open(c vault.Circuit, now time.Time) bool {
+	return now.Before(c.OpenUntil) && c.OpenUntil.Sub(now) <= longestBreak
+}
+
+// halfOpen tells whether the CA was set back and may show now, with one try, that it is
+// well again.
+func halfOpen(c vault.Circuit, now time.Time) bool { return c.Opened > 0 && !open(c, now) }
+
+// setBack moves the offers whose CAs are down behind the others; among themselves they
+// and the others keep their order. None is left out: when nothing else works they are tried.
+func (r *run) setBack(offers []caa.Offer) ([]caa.Offer, error) {
+	now := r.engine.config.Now()
+	down := map[string]bool{}
+	for _, o := range offers {
+		c, err := r.engine.config.Vault.CA(r.asked(o.Issuer, o.Default))
+		if err != nil {
+			return nil, &localError{err}
+		}
+		if !open(c.Circuit, now) {
+			continue
+		}
+		if at := r.asked(o.Issuer, o.Default); !down[at] {
+			down[at] = true
+			r.tell(Event{Kind: EventSetBack, Issuer: o.Issuer, Default: o.Default, Directory: at, Until: c.Circuit.OpenUntil, Error: c.Circuit.Cause,
+				Message: caName(o.Issuer, o.Default) + " was down and is set back until " + c.Circuit.OpenUntil.Format(time.RFC3339)})
+		}
+	}
+	sorted := slices.Clone(offers)
+	slices.SortStableFunc(sorted, func(a, b caa.Offer) int {
+		return btoi(down[r.asked(a.Issuer, a.Default)]) - btoi(down[r.asked(b.Issuer, b.Default)])
+	})
+	return sorted, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// probe takes the circuit's state for a turn: whether it may have one try only, because
+// it is open, or half-open. The first who finds it half-open sets the others back while it
+// tries, so that not all names of a machine fall upon a CA that just came back.
+func (r *run) probe(ctx context.Context, at string, lease time.Duration) (once bool, err error) {
+	now := r.engine.config.Now()
+	c, err := r.engine.config.Vault.CA(at)
+	if err != nil {
+		return false, &localError{err}
+	}
+	if open(c.Circuit, now) {
+		return true, nil
+	}
+	if !halfOpen(c.Circuit, now) {
+		return false, nil
+	}
+	err = r.update(ctx, at, func(c *vault.CA) {
+		if !open(c.Circuit, now) {
+			c.Circuit.OpenUntil = now.Add(lease)
+		}
+	})
+	return true, err
+}
+
+// trip notes how a turn ended in the circuit. Only unavailability opens it.
+func (s Settings) trip(c *vault.Circuit, class Class, cause string, now time.Time, draw float64) {
+	switch class {
+	case ClassNone, ClassFinal, ClassUser, ClassWrong, ClassAction, ClassLimited, ClassUnfinished:
+		*c = vault.Circuit{} // it answers
+	case ClassUnavailable:
+		c.Failures++
+		c.Last, c.Cause = now, cause
+		if c.Failures < s.BreakAfter && c.Opened == 0 {
+			return
+		}
+		d := min(s.BreakFor<<min(c.Opened, 10), longestBreak)
+		// Up to a tenth less, so that many machines do not come back at once.
+		c.OpenUntil = now.Add(d - time.Duration(draw*float64(d)/10))
+		c.Opened++
+	}
+}

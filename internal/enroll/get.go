@@ -1,0 +1,280 @@
+package enroll
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/caa"
+	"chancery/internal/enroll/install"
+	"chancery/internal/enroll/vault"
+)
+
+// Get obtains the certificate of a sheet, installs it, and keeps the sheet for renewals.
+// One that is there for the same names and not due is left alone, unless the options
+// force it. The outcome is always filled in; the error says what went wrong: a *RunError
+// when every CA was asked in vain, a *caa.ChoiceError when there is none to ask, a
+// *ChangeError when a certificate in place is not to be replaced unasked, a
+// *caa.LookupError when CAA is unknown.
+func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome, error) {
+	r, err := e.begin(sheet, o)
+	if err != nil {
+		return Outcome{Result: Failed, Certificate: sheet.Name}, err
+	}
+	unlock, err := e.config.Vault.Lock(ctx, r.sheet.Name)
+	if err != nil {
+		return r.failed(err), err
+	}
+	defer unlock()
+	return r.whole(ctx)
+}
+
+// Renew does again what Get did for a certificate of the vault, if it is due. Errors are
+// as Get's, or the vault's if there is no such certificate.
+func (e *Engine) Renew(ctx context.Context, name string, o Options) (Outcome, error) {
+	rec, err := e.config.Vault.Record(name)
+	if err != nil {
+		return Outcome{Result: Failed, Certificate: name}, err
+	}
+	return e.Get(ctx, rec.Sheet, o)
+}
+
+// Due is when a certificate is to be renewed: at the moment drawn from the window that
+// the CA suggests, if there is one, else when a third of its life is left. A moment
+// behind its end counts as that third too: such a window helps nobody.
+func Due(rec vault.Record) time.Time {
+	c := rec.Current
+	if c == nil {
+		return time.Time{}
+	}
+	if w := rec.Window; w != nil && !w.Chosen.IsZero() && w.Chosen.Before(c.NotAfter) {
+		return w.Chosen
+	}
+	return c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 3)
+}
+
+// whole is the run, under the certificate's lock.
+func (r *run) whole(ctx context.Context) (Outcome, error) {
+	v := r.engine.config.Vault
+	rec, err := v.Record(r.sheet.Name)
+	if err != nil && !errors.Is(err, vault.ErrNone) {
+		return r.failed(err), err
+	}
+	r.record, r.isNew = rec, err != nil
+	if rec.Undeployed != nil && rec.Current != nil {
+		r.deploy(ctx) // an earlier run got it, and was ended before it was in place
+	}
+	if r.keep() {
+		due := Due(r.record)
+		r.tell(Event{Kind: EventNotDue, Until: due, NotAfter: rec.Current.NotAfter, Result: NotDue,
+			Message: fmt.Sprintf("not due before %s", due.Format(time.RFC3339))})
+		return Outcome{Result: NotDue, Certificate: r.sheet.Name, Issued: rec.Current, NotBefore: due, Path: v.Lineage(r.sheet.Name), Warnings: r.warnings}, nil
+	}
+	r.tell(Event{Kind: EventStarted, Names: names(r.subjects), Message: "a certificate is wanted for " + strings.Join(names(r.subjects), ", ")})
+	got, offer, err := r.obtain(ctx)
+	var out Outcome
+	if err == nil {
+		out, err = r.publish(ctx, got, offer)
+	}
+	if err != nil {
+		out = r.failed(err)
+		r.regret(ctx, &out, err)
+	}
+	out.Warnings = r.warnings
+	return out, err
+}
+
+// keep tells whether what is there is as the sheet wants it and not due.
+func (r *run) keep() bool {
+	c := r.record.Current
+	if c == nil || r.options.Force || !r.record.Revoked.IsZero() {
+		return false
+	}
+	same := slices.Equal(sortedNames(r.record.Sheet.Names), sortedNames(r.sheet.Names))
+	return same && r.engine.config.Now().Before(Due(r.record))
+}
+
+func sortedNames(list []string) []string {
+	var out []string
+	for _, n := range list {
+		if s, err := caa.ParseSubject(n); err == nil {
+			n = s.Name
+		}
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// obtain goes from the names to a certificate that passed all checks.
+func (r *run) obtain(ctx context.Context) (*obtained, caa.Offer, error) {
+	if err := r.inPlace(); err != nil {
+		return nil, caa.Offer{}, &localError{err}
+	}
+	plan, err := r.plan(ctx)
+	if err != nil {
+		return nil, caa.Offer{}, err
+	}
+	r.pending = r.readPending()
+	if err := r.mayReplace(plan.Offers[0]); err != nil {
+		return nil, caa.Offer{}, err
+	}
+	offers, err := r.setBack(r.resumed(plan.Offers))
+	if err != nil {
+		return nil, caa.Offer{}, err
+	}
+	plan.Offers = offers
+	r.tell(Event{Kind: EventPlan, Names: names(r.subjects), Plan: &plan, Message: planSentence(offers)})
+	r.record.Sheet = r.sheet
+	if err := r.updateRecord(ctx, func(rec *vault.Record) { rec.Sheet = r.sheet }); err != nil {
+		return nil, caa.Offer{}, err
+	}
+	if err := r.hooks(ctx, install.Pre, install.Facts{}); err != nil {
+		return nil, caa.Offer{}, &localError{err}
+	}
+	return r.walk(ctx, offers)
+}
+
+func planSentence(offers []caa.Offer) string {
+	var list []string
+	for _, o := range offers {
+		name := caName(o.Issuer, o.Default)
+		if o.Kind != caa.AnyKind {
+			name += " for " + string(o.Kind)
+		}
+		list = append(list, name)
+	}
+	return "the CAs, in order: " + strings.Join(list, ", then ")
+}
+
+// resumed moves an order that was finalized already to the front: there may be a
+// certificate, and a second one would be waste.
+func (r *run) resumed(offers []caa.Offer) []caa.Offer {
+	p := r.pending
+	if p == nil || !p.Finalized {
+		return offers
+	}
+	front := func(o caa.Offer) bool { return r.asked(o.Issuer, o.Default) == p.Directory && o.Kind == p.offer.Kind }
+	sorted := slices.Clone(offers)
+	slices.SortStableFunc(sorted, func(a, b caa.Offer) int { return btoi(front(b)) - btoi(front(a)) })
+	return sorted
+}
+
+// ChangeError says that a certificate is in place which this client did not obtain, and
+// that it is not replaced unless told so (auto-discovery §8.1.1; D13).
+type ChangeError struct {
+	In   ExistingFound
+	Next string // the CA that would be asked
+	Kind caa.Kind
+}
+
+// Error says which CA the certificate is from, which is next, and what to do.
+func (e *ChangeError) Error() string {
+	kind := ""
+	if e.In.Kind != caa.AnyKind {
+		kind = ", of kind " + string(e.In.Kind)
+	}
+	next := e.Next
+	if e.Kind != caa.AnyKind {
+		next += " for one of kind " + string(e.Kind)
+	}
+	return fmt.Sprintf("the certificate in place was issued by %s%s and not obtained by this client; %s would be asked next. "+
+		"To replace it, say --allow-ca-change", e.In.Issuer, kind, next)
+}
+
+// mayReplace says which certificate is in place and who comes next, and refuses to
+// replace what this client did not obtain unless told to.
+func (r *run) mayReplace(next caa.Offer) error {
+	in := r.existing
+	if in == nil {
+		return nil
+	}
+	name := caName(next.Issuer, next.Default)
+	r.tell(Event{Kind: EventExisting, Before: in.Issuer, Type: in.Kind, NotAfter: in.NotAfter, Issuer: next.Issuer, Default: next.Default,
+		Message: fmt.Sprintf("the certificate in place is from %s; %s comes next", in.Issuer, name)})
+	if in.Ours || r.options.AllowCAChange || r.sheet.CA.AllowChange {
+		return nil
+	}
+	return &ChangeError{In: *in, Next: name, Kind: next.Kind}
+}
+
+// walk asks one CA after the other until one issues.
+func (r *run) walk(ctx context.Context, offers []caa.Offer) (*obtained, caa.Offer, error) {
+	blamed := "" // the CA at which a challenge failed for want of an answer
+	for _, o := range offers {
+		a := Attempt{Issuer: o.Issuer, Default: o.Default, Kind: o.Kind, Directory: r.asked(o.Issuer, o.Default), Class: ClassSkipped}
+		var got *obtained
+		var err error
+		switch {
+		case blamed != "" && blamed == a.Directory:
+			a.Error = "the challenges failed there already"
+		case o.StepDown && !r.mayStepDown():
+			a.Error = fmt.Sprintf("%s vouches for less than the present certificate, which is still good", kindName(o.Kind))
+			a.Advice = "it is taken when the present certificate nears its end, or with --allow-ca-change"
+		default:
+			got, a, err = r.try(ctx, o)
+		}
+		r.attempts = append(r.attempts, a)
+		if err != nil {
+			return nil, o, err
+		}
+		if got != nil {
+			return got, o, r.well(ctx, a.Directory)
+		}
+		r.tell(Event{Kind: EventPassed, Issuer: o.Issuer, Default: o.Default, Type: o.Kind, Directory: a.Directory, Class: a.Class, Error: a.Error,
+			Advice: a.Advice, Until: a.RetryAfter, Message: caName(o.Issuer, o.Default) + " did not issue: " + a.Error})
+		if err := r.blame(ctx, a); err != nil {
+			return nil, o, err
+		}
+		if a.Class == ClassLocal || a.Class == ClassStopped || a.Class == ClassUser && blamed != "" {
+			break
+		}
+		if a.Class == ClassUser {
+			blamed = a.Directory
+		}
+	}
+	return nil, caa.Offer{}, &RunError{Names: names(r.subjects), Attempts: r.attempts}
+}
+
+func kindName(k caa.Kind) string {
+	if k == caa.AnyKind {
+		return "a certificate of any kind"
+	}
+	return "a certificate of kind " + string(k)
+}
+
+// mayStepDown tells whether a certificate that vouches for less may take the place of the
+// present one: when told, or when that one nears its end (D13).
+func (r *run) mayStepDown() bool {
+	if r.options.AllowCAChange || r.sheet.CA.AllowChange {
+		return true
+	}
+	c := r.record.Current
+	return c == nil || near(c.NotBefore, c.NotAfter, r.engine.config.Now())
+}
+
+func fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
+}
+
+// issuerName is what a certificate calls its issuer, fit for a terminal.
+func issuerName(c *x509.Certificate) string {
+	name := c.Issuer.CommonName
+	if len(c.Issuer.Organization) > 0 && !strings.Contains(name, c.Issuer.Organization[0]) {
+		name = strings.TrimSpace(c.Issuer.Organization[0] + " " + name)
+	}
+	if name == "" {
+		name = c.Issuer.String()
+	}
+	if string(c.RawIssuer) == string(c.RawSubject) {
+		name += " (itself)"
+	}
+	return clean(errors.New(name))
+}

@@ -1,0 +1,92 @@
+package enroll
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/internal/enroll/directory"
+	"chancery/internal/enroll/vault"
+)
+
+// notes is what the engine keeps of a CA beside the vault's own members.
+type notes struct {
+	Found *directory.Found `json:"found,omitempty"`
+	// Limits are the times before which the CA wants no requests: for one certificate, by
+	// its label, or "" for all.
+	Limits map[string]time.Time `json:"limits,omitempty"`
+}
+
+// readNotes gives empty ones for what cannot be read: all of it can be had again.
+func readNotes(c vault.CA) (n notes) {
+	if len(c.Cached) > 0 && json.Unmarshal(c.Cached, &n) != nil {
+		return notes{}
+	}
+	return n
+}
+
+// update changes what the vault holds of a CA.
+func (r *run) update(ctx context.Context, at string, change func(*vault.CA)) error {
+	// What is known now must not be lost because the run is told to end.
+	err := r.engine.config.Vault.UpdateCA(context.WithoutCancel(ctx), at, func(c *vault.CA) error {
+		change(c)
+		return nil
+	})
+	if err != nil {
+		return &localError{fmt.Errorf("writing down what is known of a CA: %w", err)}
+	}
+	return nil
+}
+
+func (r *run) updateNotes(ctx context.Context, at string, change func(*notes)) error {
+	return r.update(ctx, at, func(c *vault.CA) {
+		n := readNotes(*c)
+		change(&n)
+		if text, err := json.Marshal(n); err == nil {
+			c.Cached = text
+		}
+	})
+}
+
+// longestLimit is the most that a CA's wish to be left alone counts, as with the client.
+const longestLimit = 31 * 24 * time.Hour
+
+// limited gives the time before which the CA does not want to be asked for this
+// certificate; zero if there is none.
+func (r *run) limited(c vault.CA) time.Time {
+	now := r.engine.config.Now()
+	var until time.Time
+	for _, label := range []string{"", r.sheet.Name} {
+		t := readNotes(c).Limits[label]
+		if t.After(now) && t.Sub(now) <= longestLimit && t.After(until) {
+			until = t
+		}
+	}
+	return until
+}
+
+// limit notes the CA's wish.
+func (r *run) limit(ctx context.Context, at, label string, until time.Time) error {
+	now := r.engine.config.Now()
+	return r.updateNotes(ctx, at, func(n *notes) {
+		if n.Limits == nil {
+			n.Limits = map[string]time.Time{}
+		}
+		for l, t := range n.Limits {
+			if !t.After(now) {
+				delete(n.Limits, l)
+			}
+		}
+		n.Limits[label] = until
+	})
+}
+
+// knownAs adds the issuer name by which a CA was found.
+func knownAs(c *vault.CA, issuer string) {
+	if issuer != "" && !slices.ContainsFunc(c.Issuers, func(n string) bool { return strings.EqualFold(n, issuer) }) {
+		c.Issuers = append(c.Issuers, strings.ToLower(issuer))
+	}
+}

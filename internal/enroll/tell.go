@@ -1,0 +1,185 @@
+package enroll
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"chancery/internal/enroll/vault"
+)
+
+// notify hands a message over. Whoever cannot be told by message reads it in the events.
+func (r *run) notify(ctx context.Context, n Notice) {
+	if err := r.put(ctx, n); err != nil {
+		r.warn(fmt.Sprintf("the message %q could not be handed over: %s", n.Subject, clean(err)))
+	}
+}
+
+func (r *run) put(ctx context.Context, n Notice) error {
+	n.Time = r.engine.config.Now()
+	r.tell(Event{Kind: EventNotice, Name: n.ID, Message: n.Subject})
+	if r.engine.config.Notifier == nil {
+		return nil
+	}
+	return r.engine.config.Notifier.Put(context.WithoutCancel(ctx), n)
+}
+
+// blame counts a failure of a CA, over runs and names, and tells of it when there were
+// several in a row: one message per incident (D16). A run counts once.
+func (r *run) blame(ctx context.Context, a Attempt) error {
+	if a.Class == ClassAction {
+		r.notify(ctx, Notice{ID: stableID("action", a.Directory, a.Error), Severity: Warning, Subject: a.Name() + " wants you to visit a page",
+			Text: a.Error + "\n" + a.Advice, Data: map[string]any{"kind": "action-required", "issuer": a.Issuer, "directory": a.Directory, "error": a.Error}})
+	}
+	if !a.Class.against() || r.charged[a.Directory] || a.Tries == 0 {
+		return nil
+	}
+	r.charged[a.Directory] = true
+	now := r.engine.config.Now()
+	return r.update(ctx, a.Directory, func(c *vault.CA) {
+		if c.Incident == nil {
+			c.Incident = &vault.Incident{ID: stableID("incident", a.Directory, now.Format(time.RFC3339Nano)), Since: now}
+		}
+		i := c.Incident
+		i.Count++
+		i.Cause = a.Error
+		if i.Told || i.Count < r.engine.config.Settings.TellAfter {
+			return
+		}
+		r.tell(Event{Kind: EventIncident, Issuer: a.Issuer, Default: a.Default, Directory: a.Directory, Class: a.Class, Error: a.Error, Name: i.ID, Try: i.Count,
+			Message: fmt.Sprintf("%s failed %d times in a row", a.Name(), i.Count)})
+		// The message is durable before the incident says that it was told; its ID keeps a
+		// crash between the two from making it two.
+		err := r.put(ctx, Notice{ID: i.ID, Severity: Warning, Subject: fmt.Sprintf("%s failed %d times in a row", a.Name(), i.Count),
+			Text: fmt.Sprintf("Since %s no certificate could be had from %s.\nThe last time, for %s: %s\n%s\nYou will hear when it serves again, and not before.",
+				i.Since.Format(time.RFC3339), a.Name(), strings.Join(names(r.subjects), ", "), a.Error, a.Advice),
+			Data: map[string]any{"kind": "ca-failing", "issuer": a.Issuer, "default": a.Default, "directory": a.Directory, "certificate": r.sheet.Name,
+				"names": names(r.subjects), "class": a.Class, "error": a.Error, "count": i.Count, "since": i.Since}})
+		i.Told = err == nil
+	})
+}
+
+// well ends a CA's incident: it issued (D16).
+func (r *run) well(ctx context.Context, at string) error {
+	return r.update(ctx, at, func(c *vault.CA) {
+		i := c.Incident
+		if i == nil {
+			return
+		}
+		c.Incident = nil
+		if !i.Told {
+			return
+		}
+		name := strings.Join(c.Issuers, ", ")
+		if name == "" {
+			name = at
+		}
+		r.tell(Event{Kind: EventRecovered, Directory: at, Name: i.ID, Message: name + " serves again"})
+		r.notify(ctx, Notice{ID: i.ID + "-recovered", Severity: Info, Subject: name + " serves again",
+			Text: fmt.Sprintf("It failed %d times since %s, and has issued a certificate for %s now.", i.Count, i.Since.Format(time.RFC3339), strings.Join(names(r.subjects), ", ")),
+			Data: map[string]any{"kind": "ca-recovered", "directory": at, "issuers": c.Issuers, "since": i.Since, "count": i.Count}})
+	})
+}
+
+// story tells what happened at each CA.
+func (r *run) story() string {
+	var b strings.Builder
+	for _, a := range r.attempts {
+		if a.Error != "" {
+			fmt.Fprintf(&b, "%s: %s\n", a.Name(), a.Error)
+		}
+	}
+	return b.String()
+}
+
+// failed is the outcome of a run without a certificate.
+func (r *run) failed(err error) Outcome {
+	out := Outcome{Result: Failed, Certificate: r.sheet.Name, Issued: r.record.Current, Attempts: r.attempts}
+	if left, first := r.left(); !first && left > 0 && r.record.Revoked.IsZero() {
+		out.Result = StillValid
+	}
+	for _, a := range r.attempts {
+		if !a.RetryAfter.IsZero() && (out.NotBefore.IsZero() || a.RetryAfter.Before(out.NotBefore)) {
+			out.NotBefore = a.RetryAfter
+		}
+	}
+	if v := classify(err, false); v.class != ClassLimited && len(r.attempts) > 0 && !allLimited(r.attempts) {
+		out.NotBefore = time.Time{} // some CA may be asked at once
+	}
+	return out
+}
+
+func allLimited(attempts []Attempt) bool {
+	for _, a := range attempts {
+		if a.RetryAfter.IsZero() && a.Class != ClassSkipped {
+			return false
+		}
+	}
+	return true
+}
+
+// regret ends a run without a certificate: it is noted, the hooks run, and if nobody
+// watches a person is told, once for each stage of the present certificate's life (D16).
+func (r *run) regret(ctx context.Context, out *Outcome, err error) {
+	ctx = context.WithoutCancel(ctx)
+	now := r.engine.config.Now()
+	r.tell(Event{Kind: EventFailed, Result: out.Result, Error: clean(err), Attempts: r.attempts, Until: out.NotBefore, Message: "no certificate: " + firstLine(err)})
+	tries := r.record.Tries
+	if r.isNew && r.sheet.Origin == "" && r.pending == nil {
+		// A name that never had a certificate, and was asked for by hand, leaves nothing.
+		if _, e := r.engine.config.Vault.Record(r.sheet.Name); e == nil {
+			if e := r.engine.config.Vault.Remove(ctx, r.sheet.Name); e != nil {
+				r.warn(clean(e))
+			}
+		}
+	} else if e := r.updateRecord(ctx, func(rec *vault.Record) {
+		rec.Tries.Failures++
+		rec.Tries.Last, rec.Tries.Cause, rec.Tries.Next = now, clean(err), out.NotBefore
+	}); e != nil {
+		r.warn(clean(e))
+	}
+	r.ended(ctx, clean(err))
+	if stage := r.stage(now); r.options.Unattended && (tries.Failures == 0 || stage != r.stage(tries.Last)) {
+		r.notify(ctx, r.obituary(stage, err))
+	}
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// stage is where in its life the present certificate is.
+func (r *run) stage(now time.Time) string {
+	c := r.record.Current
+	switch {
+	case c == nil:
+		return "none"
+	case !now.Before(c.NotAfter):
+		return "expired"
+	case near(c.NotBefore, c.NotAfter, now):
+		return "near"
+	}
+	return "good"
+}
+
+// obituary is the message at the end of an unattended run without a certificate.
+func (r *run) obituary(stage string, err error) Notice {
+	serial, state, severity := "", "There is no certificate yet.", Error
+	if c := r.record.Current; c != nil {
+		serial = c.Serial
+		switch stage {
+		case "expired":
+			state = "The present certificate ended on " + c.NotAfter.Format(time.RFC3339) + "."
+		default:
+			state, severity = "The present certificate is good until "+c.NotAfter.Format(time.RFC3339)+".", Warning
+			if stage == "near" {
+				severity = Error
+			}
+		}
+	}
+	return Notice{ID: stableID("no-certificate", r.sheet.Name, serial, stage), Severity: severity,
+		Subject: "No new certificate for " + r.subjects[0].Name, Text: state + "\n" + err.Error(),
+		Data: map[string]any{"kind": "no-certificate", "certificate": r.sheet.Name, "names": names(r.subjects), "stage": stage, "error": clean(err), "attempts": r.attempts}}
+}

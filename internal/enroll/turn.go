@@ -1,0 +1,305 @@
+package enroll
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"chancery/acme"
+	"chancery/caa"
+	"chancery/internal/enroll/directory"
+	"chancery/internal/enroll/vault"
+)
+
+// turn is one offer's: everything between "try this CA" and a certificate that passed
+// all checks, over as many tries as the CA's patience allows.
+type turn struct {
+	run   *run
+	offer caa.Offer
+	conf  *CA    // nil for a stranger
+	at    string // where the directory is asked for: the CA's name in the vault
+
+	found   directory.Found
+	client  *acme.Client
+	profile string
+	told    bool // of the terms
+	again   bool // the account was looked for again: once is enough
+	ordered bool // an order was made, so the CA is not altogether down
+}
+
+// obtained is a certificate that passed all checks, with its key.
+type obtained struct {
+	key     crypto.Signer
+	chain   *acme.Chain
+	kind    caa.Kind // as detected
+	account string
+	terms   string
+	at      string
+}
+
+func (t *turn) name() string { return caName(t.offer.Issuer, t.offer.Default) }
+
+// event fills in whom an event is about.
+func (t *turn) event(ev Event) Event {
+	ev.Issuer, ev.Default, ev.Type = t.offer.Issuer, t.offer.Default, t.offer.Kind
+	if ev.Directory == "" {
+		ev.Directory = t.at
+	}
+	return ev
+}
+
+// try takes an offer's turn: tries, and waits between them as its class of failure and
+// the CA's patience allow (D14).
+func (r *run) try(ctx context.Context, o caa.Offer) (*obtained, Attempt, error) {
+	t := &turn{run: r, offer: o, conf: r.ca(o.Issuer, o.Default), at: r.asked(o.Issuer, o.Default)}
+	a := Attempt{Issuer: o.Issuer, Default: o.Default, Kind: o.Kind, Directory: t.at}
+	if skipped, err := t.held(&a); skipped || err != nil {
+		return nil, a, err
+	}
+	p := r.patienceFor(t.at)
+	once, err := r.probe(ctx, t.at, p.total)
+	if err != nil {
+		return nil, a, err
+	}
+	if once {
+		p.tries = p.used + 1
+	}
+	r.tell(t.event(Event{Kind: EventTrying, Message: "asking " + t.name() + ": " + o.Reason}))
+	for {
+		var got *obtained
+		err := p.spend(ctx, func(ctx context.Context) (err error) {
+			got, err = t.once(ctx)
+			return err
+		})
+		v := classify(err, ctx.Err() != nil)
+		a.Tries++
+		a.Class, a.Advice = v.class, v.advice
+		if err != nil {
+			a.Error = clean(err)
+		}
+		wait, more := time.Duration(0), false
+		if v.class == ClassUnavailable || v.class == ClassLimited && v.after > 0 {
+			wait, more = p.again(v.after, r.engine.draw())
+		}
+		if more {
+			r.tell(t.event(Event{Kind: EventRetry, Class: v.class, Error: a.Error, Problem: problemType(err), Try: a.Tries, Wait: wait.Seconds(),
+				Message: fmt.Sprintf("%s failed; it is tried again in %s", t.name(), wait.Round(time.Second))}))
+			if r.engine.config.Sleep(ctx, wait) == nil {
+				p.spent += wait
+				continue
+			}
+			a.Class = ClassStopped
+		}
+		return got, a, t.settle(ctx, &a, v)
+	}
+}
+
+// held tells whether the CA must be left alone for now: it said so itself.
+func (t *turn) held(a *Attempt) (bool, error) {
+	c, err := t.run.engine.config.Vault.CA(t.at)
+	if err != nil {
+		return false, &localError{err}
+	}
+	until := t.run.limited(c)
+	if until.IsZero() {
+		return false, nil
+	}
+	a.Class, a.RetryAfter = ClassLimited, until
+	a.Error = "the CA asked not to be asked again before " + until.Format(time.RFC3339)
+	a.Advice = "nothing to do but to wait"
+	return true, nil
+}
+
+// patienceFor gives what is left for a CA in this run: its offers share it, and each gets
+// one try at least, unless the CA was not to be reached at all.
+func (r *run) patienceFor(at string) *patience {
+	s := r.engine.config.Settings
+	p := r.patiences[at]
+	if p == nil {
+		left, first := r.left()
+		p = &patience{tries: s.Tries, total: budget(s.Patience, left, first), pause: s.FirstPause}
+		r.patiences[at] = p
+	}
+	p.tries = max(s.Tries, p.used+1)
+	return p
+}
+
+// settle writes down how a turn ended: the circuit, the CA's wish to be left alone, the
+// incident (D15, D16).
+func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
+	r := t.run
+	now := r.engine.config.Now()
+	if a.Class == ClassStopped || a.Class == ClassLocal {
+		return r.update(ctx, t.at, func(c *vault.CA) { c.Circuit.OpenUntil = unlease(c.Circuit, now) })
+	}
+	draw := r.engine.draw()
+	err := r.update(ctx, t.at, func(c *vault.CA) {
+		knownAs(c, t.offer.Issuer)
+		if a.Class != ClassUnable && a.Class != ClassSkipped {
+			r.engine.config.Settings.trip(&c.Circuit, a.Class, a.Error, now, draw)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if a.Class == ClassLimited || a.Class == ClassUnavailable && v.after > 0 {
+		wait := v.after
+		if wait == 0 {
+			wait = r.engine.config.Settings.BreakFor
+		}
+		a.RetryAfter = now.Add(wait)
+		label := r.sheet.Name
+		if a.Class == ClassUnavailable || !t.ordering() {
+			label = "" // nothing of this certificate was sent yet: it concerns all
+		}
+		if err := r.limit(ctx, t.at, label, a.RetryAfter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ordering tells whether the CA had got as far as to know which certificate is wanted.
+func (t *turn) ordering() bool { return t.client != nil && t.client.AccountURL != "" }
+
+// unlease gives back the place of a probe that was interrupted.
+func unlease(c vault.Circuit, now time.Time) time.Time {
+	if c.Opened > 0 {
+		return now
+	}
+	return c.OpenUntil
+}
+
+// once is one try: from the directory to the certificate.
+func (t *turn) once(ctx context.Context) (*obtained, error) {
+	if err := t.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.terms(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.account(ctx); err != nil {
+		return nil, err
+	}
+	got, err := t.issue(ctx)
+	if !forgotten(err) || t.again {
+		return got, err
+	}
+	// The CA lost the account, or the directory moved to another server: look for it by
+	// its key, and make it anew if it is gone (RFC 8555 §7.3.1).
+	t.again = true
+	if err := t.reregister(ctx); err != nil {
+		return nil, err
+	}
+	return t.issue(ctx)
+}
+
+// reregister finds the account again by its key, or makes it with the same key.
+func (t *turn) reregister(ctx context.Context) error {
+	unlock, err := t.run.engine.config.Vault.LockCA(ctx, t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	defer unlock()
+	key := t.client.Key
+	if done, err := t.recover(ctx, key, nil); done || err != nil {
+		return err
+	}
+	return t.register(ctx)
+}
+
+// prepare gets the directory, and sees whether this client has what it asks for. It does
+// nothing when an earlier try of the turn has done it.
+func (t *turn) prepare(ctx context.Context) error {
+	if t.client != nil {
+		return nil
+	}
+	found, err := t.run.directory(ctx, t.offer)
+	if err != nil {
+		return err
+	}
+	t.found = found
+	if t.profile, err = t.pick(); err != nil {
+		return err
+	}
+	client, err := using(t.run.engine.config.HTTP(t.conf), found)
+	if err != nil {
+		return &localError{err}
+	}
+	t.client = &acme.Client{Directory: found.URL, HTTP: client, UserAgent: userAgent}
+	return nil
+}
+
+// pick chooses the profile to order (D7): the sheet's own; else the one that is configured
+// for the kind; else the directory's of that name, with or without "ca-".
+func (t *turn) pick() (string, error) {
+	name, err := profileFor(t.run.sheet.Profile, t.offer.Kind, t.conf, t.found)
+	if err != nil {
+		return "", &inabilityError{class: ClassUnable, reason: fmt.Sprintf("%s: %v", t.name(), err),
+			advice: "set the profile for this kind under that CA in the configuration, or take the kind out of validationmethods"}
+	}
+	return name, nil
+}
+
+func profileFor(own string, k caa.Kind, conf *CA, found directory.Found) (string, error) {
+	var offered map[string]string
+	if m := found.Directory.Meta; m != nil {
+		offered = m.Profiles
+	}
+	if conf != nil && k != caa.AnyKind && conf.Profiles[k] != "" {
+		return conf.Profiles[k], nil
+	}
+	if k != caa.AnyKind {
+		for _, name := range []string{string(k), strings.TrimPrefix(string(k), "ca-")} {
+			if _, ok := offered[name]; ok {
+				return name, nil
+			}
+		}
+	}
+	switch {
+	case own != "":
+		if _, ok := offered[own]; !ok && len(offered) > 0 {
+			return "", fmt.Errorf("it offers no profile %q", own)
+		}
+		return own, nil
+	case k.Binding():
+		return "", fmt.Errorf("no profile is known for certificates of kind %s", k)
+	}
+	return "", nil
+}
+
+// clean is an error's text fit for a terminal, in bounds: much of it is a stranger's.
+func clean(err error) string {
+	const most = 2000
+	text := strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), "?"))
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " …"
+	}
+	return text
+}
+
+func problemType(err error) string {
+	if p, ok := errors.AsType[*acme.Problem](err); ok {
+		return strings.TrimPrefix(clean(errors.New(p.Type)), "urn:ietf:params:acme:error:")
+	}
+	return ""
+}
+
+// stableID names an incident, the same on every run.
+func stableID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return parts[0] + "-" + hex.EncodeToString(sum[:8])
+}
