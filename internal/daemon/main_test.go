@@ -56,6 +56,7 @@ type setup struct {
 	Public, Listener, Metrics              string // addresses; Listener is the plain-HTTP side's
 	HTTPPort                               int
 	Requests                               config.Rate
+	change                                 func(*config.Config) // last; not for a process of its own
 }
 
 func (s setup) config() *config.Config {
@@ -69,6 +70,9 @@ func (s setup) config() *config.Config {
 	}
 	if s.HTTPPort != 0 {
 		c.ACME.HTTP01Port = s.HTTPPort
+	}
+	if s.change != nil {
+		s.change(c)
 	}
 	return c
 }
