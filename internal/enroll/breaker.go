@@ -78,20 +78,28 @@ func (r *run) probe(ctx context.Context, at string, lease time.Duration) (once b
 	return true, err
 }
 
+// ending is how a turn ended. draw is uniform in [0, 1).
+type ending struct {
+	class Class
+	cause string
+	now   time.Time
+	draw  float64
+}
+
 // trip notes how a turn ended in the circuit. Only unavailability opens it.
-func (s Settings) trip(c *vault.Circuit, class Class, cause string, now time.Time, draw float64) {
-	switch class {
+func (s Settings) trip(c *vault.Circuit, e ending) {
+	switch e.class {
 	case ClassNone, ClassFinal, ClassUser, ClassWrong, ClassAction, ClassLimited, ClassUnfinished:
 		*c = vault.Circuit{} // it answers
 	case ClassUnavailable:
 		c.Failures++
-		c.Last, c.Cause = now, cause
+		c.Last, c.Cause = e.now, e.cause
 		if c.Failures < s.BreakAfter && c.Opened == 0 {
 			return
 		}
 		d := min(s.BreakFor<<min(c.Opened, 10), longestBreak)
 		// Up to a tenth less, so that many machines do not come back at once.
-		c.OpenUntil = now.Add(d - time.Duration(draw*float64(d)/10))
+		c.OpenUntil = e.now.Add(d - time.Duration(e.draw*float64(d)/10))
 		c.Opened++
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/enroll/directory"
+	"chancery/internal/enroll/guard"
 )
 
 // verdict is a failure, judged.
@@ -60,6 +61,7 @@ func classify(err error, ended bool) verdict {
 		unfinished *unfinishedError
 		wrong      *WrongError
 		found      *directory.Error
+		refused    *guard.RefusedError
 		problem    *acme.Problem
 	)
 	switch {
@@ -79,6 +81,8 @@ func classify(err error, ended bool) verdict {
 		return verdict{class: ClassUnfinished, advice: "the order is kept and taken up by the next run; the CA may be waiting for a person to confirm something"}
 	case errors.As(err, &found):
 		return classifyDirectory(found)
+	case errors.As(err, &refused):
+		return verdict{class: ClassFinal, advice: adviceGuard}
 	case errors.As(err, &problem):
 		return classifyProblem(err, problem)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -92,6 +96,7 @@ const (
 	adviceDown    = "the CA cannot be reached or does not answer as an ACME server; nothing to do here but to wait, or to look at the network of this machine"
 	adviceSolver  = "the answer to the challenge could not be put in place; look at the challenge's settings of this certificate"
 	adviceServed  = "the CA looked for the answer to the challenge and did not find it: check that the name points to this machine, that the port is reachable from the Internet or the CA's network, or that the DNS shows the record"
+	adviceGuard   = "a stranger may not send this client there; allow the address in the configuration if it is yours"
 	adviceRefused = "the CA refuses this request; its words above say why"
 )
 
@@ -101,13 +106,13 @@ func classifyDirectory(e *directory.Error) verdict {
 	case directory.WrongCA:
 		return verdict{class: ClassFinal, advice: "the directory does not say that it is this CA's: ask the CA, or set identities to \"ignore\" for it if you know better"}
 	case directory.Refused:
-		return verdict{class: ClassFinal, advice: "the address is not one that a stranger may send this client to; allow it in the configuration if it is yours"}
+		return verdict{class: ClassFinal, advice: adviceGuard}
 	case directory.NotThere:
 		return verdict{class: ClassFinal, advice: "the CA serves no /.well-known/acme; give its directory's URL in the configuration"}
 	case directory.NotADirectory:
 		return verdict{class: ClassUnavailable, advice: "what the CA serves is no ACME directory; give its directory's URL in the configuration if it has another"}
 	}
-	return verdict{class: ClassUnavailable, advice: adviceDown}
+	return verdict{class: ClassUnavailable, after: e.RetryAfter, advice: adviceDown}
 }
 
 // finals are the ACME errors that are final at a CA, with what to do about them.

@@ -30,6 +30,9 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 		rep.Found = append(rep.Found, n.Set)
 	}
 	rep.Judged, rep.Notes = plan.Names, append(rep.Notes, plan.Notes...)
+	if note := r.otherRules(); note != "" {
+		rep.Notes = append(rep.Notes, note)
+	}
 	for _, x := range plan.Excluded {
 		rep.Excluded = append(rep.Excluded, Excluded{Name: caName(x.Issuer, x.Label), Rule: x.Reason})
 	}
@@ -43,6 +46,25 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 	}
 	rep.Notes = append(rep.Notes, r.remarks(rep.Offers)...)
 	return rep, nil
+}
+
+// otherRules says whether the other revision of auto-discovery would plan otherwise (D6).
+func (r *run) otherRules() string {
+	if len(r.question.Names) == 0 {
+		return ""
+	}
+	other, differs := caa.Compare(r.question)
+	if !differs {
+		return ""
+	}
+	rules := caa.Revision03
+	if r.question.Rules == caa.Revision03 {
+		rules = caa.Seed
+	}
+	if len(other.Offers) == 0 {
+		return fmt.Sprintf("by the rules %q no CA would be left", rules)
+	}
+	return fmt.Sprintf("by the rules %q it would be otherwise: %s", rules, planSentence(other.Offers))
 }
 
 // fail fills in which names could go together.
@@ -185,7 +207,7 @@ func (e *Engine) Split(ctx context.Context, sheet vault.Sheet, o Options) ([]vau
 	if err := r.choose(ctx); err != nil {
 		return nil, err
 	}
-	q, err := r.question()
+	q, err := r.ask()
 	if err != nil {
 		return nil, err
 	}

@@ -96,8 +96,8 @@ func foundSentence(s caa.Set) string {
 	return fmt.Sprintf("%d CAA records for %s at %s, not validated by DNSSEC", len(s.Records), s.Name, s.Owner)
 }
 
-// question gathers all that the choice depends on.
-func (r *run) question() (caa.Question, error) {
+// ask gathers all that the choice depends on.
+func (r *run) ask() (caa.Question, error) {
 	s := r.engine.config.Settings
 	cas, err := r.engine.config.Vault.CAs()
 	if err != nil {

@@ -2,12 +2,11 @@ package enroll
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"crypto"
 
 	"chancery/acme"
 	"chancery/caa"
@@ -28,6 +27,7 @@ type run struct {
 	chosen   *CA // that the sheet names, if it names one
 
 	found    []caa.Name
+	question caa.Question // that the plan answers
 	existing *ExistingFound
 	pending  *pending
 	keyHash  string
@@ -189,11 +189,11 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 	if err := r.choose(ctx); err != nil {
 		return caa.Plan{}, err
 	}
-	q, err := r.question()
-	if err != nil {
+	var err error
+	if r.question, err = r.ask(); err != nil {
 		return caa.Plan{}, err
 	}
-	plan, err := caa.Choose(q)
+	plan, err := caa.Choose(r.question)
 	if err != nil {
 		return plan, err
 	}

@@ -141,7 +141,7 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 	err := r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
 		if a.Class != ClassUnable && a.Class != ClassSkipped {
-			r.engine.config.Settings.trip(&c.Circuit, a.Class, a.Error, now, draw)
+			r.engine.config.Settings.trip(&c.Circuit, ending{a.Class, a.Error, now, draw})
 		}
 	})
 	if err != nil {
@@ -238,7 +238,7 @@ func (t *turn) prepare(ctx context.Context) error {
 // pick chooses the profile to order (D7): the sheet's own; else the one that is configured
 // for the kind; else the directory's of that name, with or without "ca-".
 func (t *turn) pick() (string, error) {
-	name, err := profileFor(t.run.sheet.Profile, t.offer.Kind, t.conf, t.found)
+	name, err := t.profileFor(t.run.sheet.Profile, t.offer.Kind)
 	if err != nil {
 		return "", &inabilityError{class: ClassUnable, reason: fmt.Sprintf("%s: %v", t.name(), err),
 			advice: "set the profile for this kind under that CA in the configuration, or take the kind out of validationmethods"}
@@ -246,13 +246,13 @@ func (t *turn) pick() (string, error) {
 	return name, nil
 }
 
-func profileFor(own string, k caa.Kind, conf *CA, found directory.Found) (string, error) {
+func (t *turn) profileFor(own string, k caa.Kind) (string, error) {
 	var offered map[string]string
-	if m := found.Directory.Meta; m != nil {
+	if m := t.found.Directory.Meta; m != nil {
 		offered = m.Profiles
 	}
-	if conf != nil && k != caa.AnyKind && conf.Profiles[k] != "" {
-		return conf.Profiles[k], nil
+	if t.conf != nil && k != caa.AnyKind && t.conf.Profiles[k] != "" {
+		return t.conf.Profiles[k], nil
 	}
 	if k != caa.AnyKind {
 		for _, name := range []string{string(k), strings.TrimPrefix(string(k), "ca-")} {
