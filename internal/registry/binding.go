@@ -1,10 +1,14 @@
 package registry
 
 import (
+	"context"
 	"time"
 
 	"chancery/internal/ca"
 )
+
+// CustomerRoom is the room of a customer who signed in, as a principal.
+const CustomerRoom = "customer"
 
 // Via says what led to a binding.
 type Via string
@@ -34,17 +38,20 @@ type Binding struct {
 	Account    string // the ACME account's id
 	AccountURL string // "" for one of ViaEAB
 	Customer   string // the id
-	Via        Via
-	Domain     string // that the account proved; may be ""
-	Contact    string // that the account claims, or "": unproven, unless Via is mail
-	Thumbprint string // of the account's key (RFC 7638), or ""
-	State      BindingState
-	AskedAt    time.Time
-	ExpiresAt  time.Time // when nobody may decide any more; zero for one of ViaEAB
-	DecidedAt  time.Time
-	DecidedBy  ca.Principal
-	Reason     string    // of the decision, in the decider's words
-	ToldAt     time.Time // when the first letter was handed to the mail system; zero: not yet
+	// CustomerName and Suspended tell of the customer; the store fills them in.
+	CustomerName string
+	Suspended    bool
+	Via          Via
+	Domain       string // that the account proved; may be ""
+	Contact      string // that the account claims, or "": unproven, unless Via is mail
+	Thumbprint   string // of the account's key (RFC 7638), or ""
+	State        BindingState
+	AskedAt      time.Time
+	ExpiresAt    time.Time // when nobody may decide any more; zero for one of ViaEAB
+	DecidedAt    time.Time
+	DecidedBy    ca.Principal
+	Reason       string    // of the decision, in the decider's words
+	ToldAt       time.Time // when the first letter was handed to the mail system; zero: not yet
 }
 
 // Asking is a wish to bind an account to a customer.
@@ -61,7 +68,7 @@ type Asking struct {
 // Decision settles a pending binding.
 type Decision struct {
 	ID      string
-	By      ca.Principal // an administrator, or Principal{Room: "customer", ID: the customer's id}
+	By      ca.Principal // an administrator, or Principal{Room: CustomerRoom, ID: the customer's id}
 	Confirm bool         // or refuse
 	Reason  string       // may be ""
 }
@@ -70,4 +77,167 @@ type Decision struct {
 type Choice struct {
 	Domain   string   // with or without a leading "*."
 	Contacts []string // of the account; mailto URLs or addresses
+}
+
+// maxReason bounds the words of a decision, in octets.
+const maxReason = 500
+
+// Binding finds by id, kind NotFound.
+func (r *Registry) Binding(ctx context.Context, id string) (Binding, error) {
+	if err := ofNone(ctx, id, "binding"); err != nil {
+		return Binding{}, err
+	}
+	b, err := r.Store.Binding(ctx, id)
+	return b.at(r.now()), err
+}
+
+// at gives the binding with the state that it has by the clock.
+func (b Binding) at(now time.Time) Binding {
+	if b.State == Pending && !now.Before(b.ExpiresAt) {
+		b.State = TimedOut
+	}
+	return b
+}
+
+// Bindings gives those that fit, newest first, a hundred unless the query says so.
+func (r *Registry) Bindings(ctx context.Context, q BindingQuery) ([]Binding, error) {
+	switch q.State {
+	case "", Pending, Confirmed, Refused, TimedOut:
+	default:
+		return nil, ca.Errorf(ca.Invalid, "the state of a binding is one of pending, confirmed, refused, expired")
+	}
+	if q.Limit <= 0 {
+		q.Limit = 100
+	}
+	q.Limit, q.Now = min(q.Limit, 1000), r.now()
+	found, err := r.Store.Bindings(ctx, q)
+	for i := range found {
+		found[i] = found[i].at(q.Now)
+	}
+	return found, err
+}
+
+// confirmed gives an account's bindings that hold: one by a key first, then the
+// oldest. Customers who are suspended have none.
+func (r *Registry) confirmed(ctx context.Context, account string) ([]Binding, error) {
+	found, err := r.Bindings(ctx, BindingQuery{Account: account, State: Confirmed, Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	suspended := false
+	var all []Binding
+	for i := len(found) - 1; i >= 0; i-- {
+		switch b := found[i]; {
+		case b.Suspended:
+			suspended = true
+		case b.Via == ViaEAB:
+			all = append([]Binding{b}, all...)
+		default:
+			all = append(all, b)
+		}
+	}
+	switch {
+	case len(all) > 0:
+		return all, nil
+	case suspended:
+		return nil, ca.Errorf(ca.Denied, "the customer of this account is suspended")
+	}
+	return nil, ca.Errorf(ca.NotFound, "the account is not bound to a customer")
+}
+
+// BindingOf gives the binding of an account: the one by the key that it was opened
+// with, or else the first that was confirmed. An account may have others, to other
+// customers: see [Registry.BindingFor]. Kind NotFound if there is none, Denied if all
+// are to suspended customers.
+func (r *Registry) BindingOf(ctx context.Context, account string) (Binding, error) {
+	all, err := r.confirmed(ctx, account)
+	if err != nil {
+		return Binding{}, err
+	}
+	return all[0], nil
+}
+
+// BindingFor gives the account's confirmed binding to a customer who has proven
+// the domain, which may begin with "*.". Errors are of kind NotFound, Denied when
+// the customers are suspended, BadName.
+func (r *Registry) BindingFor(ctx context.Context, account, domain string) (Binding, error) {
+	all, err := r.confirmed(ctx, account)
+	if err != nil {
+		return Binding{}, err
+	}
+	holders, err := r.holders(ctx, Choice{Domain: domain})
+	if err != nil {
+		return Binding{}, err
+	}
+	for _, b := range all {
+		for _, h := range holders {
+			if h.Customer == b.Customer {
+				return b, nil
+			}
+		}
+	}
+	return Binding{}, ca.Errorf(ca.NotFound, "the account is not bound to a customer of this domain")
+}
+
+// Decide confirms or refuses a pending binding. A customer decides of his own alone.
+// Kind NotFound; Conflict when it was decided or timed out; Denied for a stranger, and
+// to confirm for a suspended customer.
+func (r *Registry) Decide(ctx context.Context, d Decision) (Binding, error) {
+	b, err := r.Binding(ctx, d.ID)
+	if err != nil {
+		return Binding{}, err
+	}
+	switch {
+	case d.By.Room == CustomerRoom && d.By.ID != b.Customer:
+		return Binding{}, ca.Errorf(ca.NotFound, "there is no such binding")
+	case d.Reason != "" && !oneLine(d.Reason, maxReason):
+		return Binding{}, ca.Errorf(ca.Invalid, "a reason is one line of at most %d octets", maxReason)
+	case b.State != Pending:
+		return Binding{}, decided(b)
+	}
+	kind := "binding.refused"
+	b.State, b.DecidedAt, b.DecidedBy, b.Reason = Refused, r.now(), d.By, d.Reason
+	if d.Confirm {
+		kind, b.State = "binding.confirmed", Confirmed
+	}
+	err = r.Store.Decide(ctx, b, r.event(event{d.By, kind, b.ID, map[string]string{"account": b.Account, "customer": b.Customer, "reason": d.Reason}}))
+	if ca.KindOf(err) == ca.Conflict {
+		now, found := r.Binding(ctx, d.ID)
+		if found != nil {
+			return Binding{}, found
+		}
+		return Binding{}, decided(now)
+	}
+	return b, err
+}
+
+// decided says why nothing is to be decided.
+func decided(b Binding) error {
+	if b.State == TimedOut {
+		return ca.Errorf(ca.Conflict, "the time to decide ended at %s; if the client asks again, there is another question", b.ExpiresAt.Format(time.RFC3339))
+	}
+	return ca.Errorf(ca.Conflict, "this was decided before: it is %s", b.State)
+}
+
+// Vetted gives the vetting of a kind that counts now, of the customer whom an
+// account is bound to. If the account has bindings to several customers, none by a
+// key, it cannot be said whose organization it speaks for. Kind NotFound if the
+// account is not bound, Denied if there is no such vetting.
+func (r *Registry) Vetted(ctx context.Context, account, kind string) (Vetting, error) {
+	all, err := r.confirmed(ctx, account)
+	if err != nil {
+		return Vetting{}, err
+	}
+	if len(all) > 1 && all[0].Via != ViaEAB {
+		return Vetting{}, ca.Errorf(ca.Denied, "the account is bound to several customers; open one with an external account key to ask for certificates under a vetting")
+	}
+	c, err := r.Customer(ctx, all[0].Customer)
+	if err != nil {
+		return Vetting{}, err
+	}
+	v, ok := c.Vetting(kind, r.now())
+	if !ok {
+		return Vetting{}, ca.Errorf(ca.Denied, "the customer of this account has no vetting of the kind %.32s that counts now; see: chancery customer vet", kind)
+	}
+	return v, nil
 }

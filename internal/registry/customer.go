@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
 	"time"
 
 	"chancery/internal/ca"
@@ -76,4 +79,89 @@ type Vetting struct {
 	Until   time.Time // good until then
 	By      ca.Principal
 	At      time.Time
+}
+
+// AddCustomer makes a customer without contacts. The name is one line; kind
+// Invalid.
+func (r *Registry) AddCustomer(ctx context.Context, by ca.Principal, name string) (Customer, error) {
+	name = strings.TrimSpace(name)
+	if !oneLine(name, maxLabel) {
+		return Customer{}, ca.Errorf(ca.Invalid, "a customer's name is one line of at most %d octets", maxLabel)
+	}
+	c := Customer{ID: ca.NewID(), Name: name, State: Active, By: by, CreatedAt: r.now()}
+	return c, r.Store.CreateCustomer(ctx, c, r.event(event{by, "customer.added", c.ID, map[string]string{"name": name}}))
+}
+
+// Customer finds by id, kind NotFound.
+func (r *Registry) Customer(ctx context.Context, id string) (Customer, error) {
+	if err := ofNone(ctx, id, "customer"); err != nil {
+		return Customer{}, err
+	}
+	return r.Store.Customer(ctx, id)
+}
+
+// Customers gives all, newest first.
+func (r *Registry) Customers(ctx context.Context) ([]Customer, error) { return r.Store.Customers(ctx) }
+
+// Suspend stops serving a customer; kind NotFound, or Conflict when he is suspended.
+func (r *Registry) Suspend(ctx context.Context, by ca.Principal, id string) error {
+	return r.suspend(ctx, id, r.now(), event{by, "customer.suspended", id, nil})
+}
+
+// Resume serves a suspended customer again; kind NotFound, or Conflict when he is active.
+func (r *Registry) Resume(ctx context.Context, by ca.Principal, id string) error {
+	return r.suspend(ctx, id, time.Time{}, event{by, "customer.resumed", id, nil})
+}
+
+func (r *Registry) suspend(ctx context.Context, id string, at time.Time, e event) error {
+	if _, err := r.Customer(ctx, id); err != nil {
+		return err
+	}
+	return r.Store.SetSuspended(ctx, id, at, r.event(e))
+}
+
+var (
+	vettingKind = regexp.MustCompile(`^ca-[a-z0-9]+(-[a-z0-9]+)*$`)
+	country     = regexp.MustCompile(`^[A-Z]{2}$`)
+)
+
+// maxVetting is how long an examination can count: a wrong year is not for ever.
+const maxVetting = 5 * 366 * 24 * time.Hour
+
+// Vet records what an examination of a customer found, instead of what the last of
+// its kind did. Kind, Subject and Until are needed; errors are of kind Invalid,
+// NotFound or Denied.
+func (r *Registry) Vet(ctx context.Context, customer string, v Vetting) error {
+	v.At = r.now()
+	s := &v.Subject
+	switch {
+	case !vettingKind.MatchString(v.Kind) || len(v.Kind) > 32:
+		return ca.Errorf(ca.Invalid, "a vetting's kind begins with \"ca-\", as in ca-ov, ca-ev, ca-qwac")
+	case s.Organization == "":
+		return ca.Errorf(ca.Invalid, "say of which organization it was found out")
+	case s.Country != "" && !country.MatchString(s.Country):
+		return ca.Errorf(ca.Invalid, "a country is two capital letters of ISO 3166, such as DE")
+	case !v.Until.After(v.At) || v.Until.Sub(v.At) > maxVetting:
+		return ca.Errorf(ca.Invalid, "say until when the vetting counts: a time to come, five years from now at most")
+	}
+	for name, value := range map[string]string{"organization": s.Organization, "locality": s.Locality, "province": s.Province, "serial": s.Serial} {
+		if value != "" && !oneLine(value, 64) { // RFC 5280 appendix A: ub-organization-name, ub-serial-number
+			return ca.Errorf(ca.Invalid, "the %s is one line of at most 64 octets", name)
+		}
+	}
+	if _, err := r.Customer(ctx, customer); err != nil {
+		return err
+	}
+	vetted := event{v.By, "customer.vetted", customer, map[string]string{"kind": v.Kind, "organization": s.Organization, "until": v.Until.Format(time.RFC3339)}}
+	return r.Store.SetVetting(ctx, customer, v, r.event(vetted))
+}
+
+// Vetting gives the vetting of a kind that counts now.
+func (c *Customer) Vetting(kind string, now time.Time) (Vetting, bool) {
+	for _, v := range c.Vettings {
+		if v.Kind == kind && now.Before(v.Until) && c.State == Active {
+			return v, true
+		}
+	}
+	return Vetting{}, false
 }

@@ -1,6 +1,14 @@
 package registry
 
-import "time"
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/internal/ca"
+)
 
 // Domain is a domain that a customer registered. Several customers may register
 // and prove the same one. While the proof is good it covers the domain and all
@@ -29,3 +37,117 @@ const recordLabel = "_chancery-domain."
 
 // Proven tells whether there is a proof that is good now.
 func (d *Domain) Proven(now time.Time) bool { return !d.ProvenAt.IsZero() && now.Before(d.Expires) }
+
+// proofLife is how long a proof counts.
+const proofLife = 398 * 24 * time.Hour
+
+// ParseDomain gives the canonical form of a domain that can be registered: a host
+// name that leaves room for the record's label. Errors are of kind BadName.
+func ParseDomain(text string) (string, error) {
+	id, err := ca.DNS(strings.TrimSpace(text))
+	switch {
+	case err != nil:
+		return "", err
+	case id.IsWildcard():
+		return "", ca.Errorf(ca.BadName, "register the domain without \"*.\": it covers all names below it")
+	case len(id.Value()) > 253-len(recordLabel):
+		return "", ca.Errorf(ca.BadName, "the domain is too long: there is no room for %s in front of it", recordLabel)
+	}
+	return id.Value(), nil
+}
+
+// covers gives the registered domains that would cover a name: itself and what it
+// is below of, longest first.
+func covers(name string) []string {
+	all := []string{name}
+	for {
+		_, above, more := strings.Cut(name, ".")
+		if !more {
+			return all
+		}
+		all, name = append(all, above), above
+	}
+}
+
+// AddDomain registers a domain for a customer; its Record is to say its Token
+// then. Kind BadName, NotFound, Denied, or Conflict when it is registered.
+func (r *Registry) AddDomain(ctx context.Context, by ca.Principal, d Domain) (Domain, error) {
+	name, err := ParseDomain(d.Name)
+	if err != nil {
+		return Domain{}, err
+	}
+	if _, err := r.Customer(ctx, d.Customer); err != nil {
+		return Domain{}, err
+	}
+	d = Domain{Customer: d.Customer, Name: name, Token: rand.Text(), AddedAt: r.now()}
+	return d, r.Store.AddDomain(ctx, d, r.event(event{by, "domain.registered", d.Customer, map[string]string{"domain": name}}))
+}
+
+// VerifyDomain looks for the domain's record and, finding it, records or renews the
+// proof. Kind NotFound, or Denied when the DNS does not show the token.
+func (r *Registry) VerifyDomain(ctx context.Context, by ca.Principal, d Domain) (Domain, error) {
+	d, err := r.domain(ctx, d)
+	if err != nil {
+		return Domain{}, err
+	}
+	if r.Texts == nil {
+		return Domain{}, ca.Errorf(ca.Denied, "this server does not ask the DNS; vouch for the domain instead")
+	}
+	texts, err := r.Texts.TXT(ctx, d.Record())
+	if err != nil || !slices.Contains(texts, d.Token) {
+		why := ""
+		if err != nil {
+			why = " (" + err.Error() + ")"
+		}
+		return Domain{}, &ca.Error{Kind: ca.Denied, Err: err, Detail: "the DNS does not show the proof: a TXT record at " + d.Record() +
+			" that says " + d.Token + why + "; if you have just set it, try again in a few minutes"}
+	}
+	d.How = ByDNS
+	return r.proven(ctx, d, event{by, "domain.proven", d.Customer, map[string]string{"domain": d.Name, "record": d.Record()}})
+}
+
+// VouchDomain records or renews a proof on an administrator's word, which an event
+// keeps. Kind NotFound or Denied.
+func (r *Registry) VouchDomain(ctx context.Context, by ca.Principal, d Domain) (Domain, error) {
+	d, err := r.domain(ctx, d)
+	if err != nil {
+		return Domain{}, err
+	}
+	d.How = Vouched
+	return r.proven(ctx, d, event{by, "domain.vouched", d.Customer, map[string]string{"domain": d.Name}})
+}
+
+func (r *Registry) proven(ctx context.Context, d Domain, e event) (Domain, error) {
+	d.ProvenAt = r.now()
+	d.Expires = d.ProvenAt.Add(proofLife)
+	return d, r.Store.ProveDomain(ctx, d, r.event(e))
+}
+
+// domain finds the one that d names.
+func (r *Registry) domain(ctx context.Context, d Domain) (Domain, error) {
+	name, err := ParseDomain(d.Name)
+	if err != nil {
+		return Domain{}, err
+	}
+	if _, err := r.Customer(ctx, d.Customer); err != nil {
+		return Domain{}, err
+	}
+	return r.Store.Domain(ctx, d.Customer, name)
+}
+
+// RemoveDomain forgets a domain and its proof, kind NotFound.
+func (r *Registry) RemoveDomain(ctx context.Context, by ca.Principal, d Domain) error {
+	d, err := r.domain(ctx, d)
+	if err != nil {
+		return err
+	}
+	return r.Store.RemoveDomain(ctx, d, r.event(event{by, "domain.removed", d.Customer, map[string]string{"domain": d.Name}}))
+}
+
+// Domains gives a customer's, kind NotFound.
+func (r *Registry) Domains(ctx context.Context, customer string) ([]Domain, error) {
+	if _, err := r.Customer(ctx, customer); err != nil {
+		return nil, err
+	}
+	return r.Store.Domains(ctx, customer)
+}

@@ -15,7 +15,8 @@ type Mailer interface {
 	Mail(ctx context.Context, l Letter) error
 }
 
-// Texts looks up TXT records; internal/resolver fits.
+// Texts looks up TXT records; internal/resolver fits. The text of its errors is for
+// the person who has to mend the DNS, and is shown to him.
 type Texts interface {
 	TXT(ctx context.Context, name string) ([]string, error)
 }

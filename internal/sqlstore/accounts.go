@@ -36,7 +36,7 @@ func (s *Store) CreateAccount(ctx context.Context, a acmeserver.Account, binding
 		Want: 1, Label: errExists,
 	})
 	if binding != nil {
-		batch = append(batch, useKey(binding.ID, a.ID, a.CreatedAt))
+		batch = append(batch, useKey(binding.ID, a.ID, a.CreatedAt)...)
 	}
 	err = s.db.Batch(ctx, append(batch, record(w.Event))...)
 	switch {

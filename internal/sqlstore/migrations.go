@@ -16,6 +16,7 @@ var migrations = []sqldb.Migration{
 	{Number: 6, Name: "imported revocations", SQL: importedSchema},
 	{Number: 7, Name: "ended authorizations", SQL: endedSchema},
 	{Number: 8, Name: "held authorizations", SQL: heldSchema},
+	{Number: 9, Name: "people", SQL: peopleSchema},
 }
 
 // Migrate brings the database to this release's schema.

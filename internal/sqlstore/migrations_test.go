@@ -19,6 +19,7 @@ var applied = []string{
 	"31f0aee0aade20bf", // imported revocations
 	"c9fb1d5851ea76bd", // ended authorizations
 	"f46f19a0fedcf251", // held authorizations
+	"7656154f56645588", // people
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {
