@@ -96,7 +96,7 @@ func (r *Registry) standing(ctx context.Context, a Asking) (Binding, bool, error
 
 // Choose finds the customer whom a domain speaks for: the only one who has proven
 // it or a domain above it, or of several the only one who has one of the contacts
-// as a verified address. Kind NotFound if nobody has, Denied if it cannot be said
+// as a verified address. Kind NotFound if nobody has, Conflict if it cannot be said
 // who, BadName.
 func (r *Registry) Choose(ctx context.Context, c Choice) (Customer, error) {
 	holders, err := r.holders(ctx, c)
@@ -112,7 +112,18 @@ func (r *Registry) Choose(ctx context.Context, c Choice) (Customer, error) {
 	case 1:
 		return r.Customer(ctx, holders[0].Customer)
 	}
-	return Customer{}, ca.Errorf(ca.Denied, "several customers have proven this domain: give the account a contact that is a verified address of one of them, or open an account with an external account key")
+	return Customer{}, ca.Errorf(ca.Conflict, "several customers have proven this domain: give the account a contact that is a verified address of one of them, or open an account with an external account key")
+}
+
+// Holders gives the ids of the active customers who have proven a domain, which may
+// begin with "*.", or one above it. Kind BadName.
+func (r *Registry) Holders(ctx context.Context, domain string) ([]string, error) {
+	found, err := r.holders(ctx, Choice{Domain: domain})
+	var all []string
+	for _, h := range found {
+		all = append(all, h.Customer)
+	}
+	return all, err
 }
 
 // holders gives the active customers of a domain.

@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"chancery/internal/ca"
@@ -117,66 +119,38 @@ func (r *Registry) Bindings(ctx context.Context, q BindingQuery) ([]Binding, err
 	return found, err
 }
 
-// confirmed gives an account's bindings that hold: one by a key first, then the
-// oldest. Customers who are suspended have none.
-func (r *Registry) confirmed(ctx context.Context, account string) ([]Binding, error) {
-	found, err := r.Bindings(ctx, BindingQuery{Account: account, State: Confirmed, Limit: 1000})
-	if err != nil {
-		return nil, err
-	}
-	suspended := false
-	var all []Binding
-	for i := len(found) - 1; i >= 0; i-- {
-		switch b := found[i]; {
-		case b.Suspended:
-			suspended = true
-		case b.Via == ViaEAB:
-			all = append([]Binding{b}, all...)
-		default:
-			all = append(all, b)
-		}
-	}
-	switch {
-	case len(all) > 0:
-		return all, nil
-	case suspended:
-		return nil, ca.Errorf(ca.Denied, "the customer of this account is suspended")
-	}
-	return nil, ca.Errorf(ca.NotFound, "the account is not bound to a customer")
+// BindingsOf gives an account's bindings to customers who are served, pending and
+// ended ones too: one by a key first, then the oldest. Nothing found is no error.
+func (r *Registry) BindingsOf(ctx context.Context, account string) ([]Binding, error) {
+	found, err := r.Bindings(ctx, BindingQuery{Account: account, Limit: 1000})
+	found = slices.DeleteFunc(found, func(b Binding) bool { return b.Suspended })
+	slices.Reverse(found)
+	slices.SortStableFunc(found, func(a, b Binding) int { return cmp.Compare(byKey(b), byKey(a)) })
+	return found, err
 }
 
-// BindingOf gives the binding of an account: the one by the key that it was opened
-// with, or else the first that was confirmed. An account may have others, to other
-// customers: see [Registry.BindingFor]. Kind NotFound if there is none, Denied if all
-// are to suspended customers.
+func byKey(b Binding) int {
+	if b.Via == ViaEAB {
+		return 1
+	}
+	return 0
+}
+
+// BindingOf gives the binding of an account that holds: the one by the key that it
+// was opened with, or else the first that was asked for and confirmed. An account may
+// have others, to other customers: see [Registry.BindingsOf]. Kind NotFound if there
+// is none, or none to a customer who is served.
 func (r *Registry) BindingOf(ctx context.Context, account string) (Binding, error) {
-	all, err := r.confirmed(ctx, account)
-	if err != nil {
-		return Binding{}, err
-	}
-	return all[0], nil
-}
-
-// BindingFor gives the account's confirmed binding to a customer who has proven
-// the domain, which may begin with "*.". Errors are of kind NotFound, Denied when
-// the customers are suspended, BadName.
-func (r *Registry) BindingFor(ctx context.Context, account, domain string) (Binding, error) {
-	all, err := r.confirmed(ctx, account)
-	if err != nil {
-		return Binding{}, err
-	}
-	holders, err := r.holders(ctx, Choice{Domain: domain})
+	all, err := r.BindingsOf(ctx, account)
 	if err != nil {
 		return Binding{}, err
 	}
 	for _, b := range all {
-		for _, h := range holders {
-			if h.Customer == b.Customer {
-				return b, nil
-			}
+		if b.State == Confirmed {
+			return b, nil
 		}
 	}
-	return Binding{}, ca.Errorf(ca.NotFound, "the account is not bound to a customer of this domain")
+	return Binding{}, ca.Errorf(ca.NotFound, "the account is not bound to a customer")
 }
 
 // Decide confirms or refuses a pending binding. A customer decides of his own alone.
@@ -217,27 +191,4 @@ func decided(b Binding) error {
 		return ca.Errorf(ca.Conflict, "the time to decide ended at %s; if the client asks again, there is another question", b.ExpiresAt.Format(time.RFC3339))
 	}
 	return ca.Errorf(ca.Conflict, "this was decided before: it is %s", b.State)
-}
-
-// Vetted gives the vetting of a kind that counts now, of the customer whom an
-// account is bound to. If the account has bindings to several customers, none by a
-// key, it cannot be said whose organization it speaks for. Kind NotFound if the
-// account is not bound, Denied if there is no such vetting.
-func (r *Registry) Vetted(ctx context.Context, account, kind string) (Vetting, error) {
-	all, err := r.confirmed(ctx, account)
-	if err != nil {
-		return Vetting{}, err
-	}
-	if len(all) > 1 && all[0].Via != ViaEAB {
-		return Vetting{}, ca.Errorf(ca.Denied, "the account is bound to several customers; open one with an external account key to ask for certificates under a vetting")
-	}
-	c, err := r.Customer(ctx, all[0].Customer)
-	if err != nil {
-		return Vetting{}, err
-	}
-	v, ok := c.Vetting(kind, r.now())
-	if !ok {
-		return Vetting{}, ca.Errorf(ca.Denied, "the customer of this account has no vetting of the kind %.32s that counts now; see: chancery customer vet", kind)
-	}
-	return v, nil
 }

@@ -126,7 +126,7 @@ func (r *Registry) RemoveContact(ctx context.Context, by ca.Principal, p Contact
 }
 
 // ByContact finds the active customer of a verified address; kind NotFound for an
-// address that is nobody's or not verified, Denied when it is of several.
+// address that is nobody's or not verified, Conflict when it is of several.
 func (r *Registry) ByContact(ctx context.Context, address string) (Customer, error) {
 	address, err := ParseAddress(address)
 	if err != nil {
@@ -139,7 +139,7 @@ func (r *Registry) ByContact(ctx context.Context, address string) (Customer, err
 	case len(found) == 0:
 		return Customer{}, ca.Errorf(ca.NotFound, "no customer has this address")
 	case len(found) > 1:
-		return Customer{}, ca.Errorf(ca.Denied, "several customers have this address; open an account with an external account key instead")
+		return Customer{}, ca.Errorf(ca.Conflict, "several customers have this address; open an account with an external account key instead")
 	}
 	return found[0], nil
 }

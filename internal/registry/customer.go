@@ -156,12 +156,18 @@ func (r *Registry) Vet(ctx context.Context, customer string, v Vetting) error {
 	return r.Store.SetVetting(ctx, customer, v, r.event(vetted))
 }
 
-// Vetting gives the vetting of a kind that counts now.
-func (c *Customer) Vetting(kind string, now time.Time) (Vetting, bool) {
+// Vetted gives the customer's vetting of a kind that counts now; kind NotFound if
+// there is none, or no such customer, or if he is suspended.
+func (r *Registry) Vetted(ctx context.Context, customer, kind string) (Vetting, error) {
+	c, err := r.Customer(ctx, customer)
+	if err != nil {
+		return Vetting{}, err
+	}
+	now := r.now()
 	for _, v := range c.Vettings {
 		if v.Kind == kind && now.Before(v.Until) && c.State == Active {
-			return v, true
+			return v, nil
 		}
 	}
-	return Vetting{}, false
+	return Vetting{}, ca.Errorf(ca.NotFound, "the customer has no vetting of the kind %.32s that counts now; see: chancery customer vet", kind)
 }
