@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"internal/persons":    room("sipcert", "cms"),
 	"internal/status":     room(),
 	"internal/desk":       room(),
+	"internal/confirm":    room(),
 	"internal/timestamp":  room("cms"),
 
 	// Rooms never know SQL; SQL knows the rooms.
