@@ -45,13 +45,14 @@ func (s *Server) checkCAA(ctx context.Context, a *Authorization) error {
 // forbidden gives the core's refusal on account of CAA; final is one that waiting
 // does not mend.
 func forbidden(err error) (refusal *ca.Error, final bool) {
-	if errors.As(err, &refusal) && refusal.Kind == ca.CAA {
-		return refusal, refusal.RetryAfter == 0
+	if errors.As(err, &refusal) && (refusal.Kind == ca.CAA || refusal.Kind == ca.CAAUnknown) {
+		return refusal, refusal.Kind == ca.CAA
 	}
 	return nil, false
 }
 
-// problemByCAA tells the subscriber what the records forbid (RFC 8555 §6.7).
+// problemByCAA tells the subscriber what the records forbid, or that the DNS does
+// not give them (RFC 8555 §6.7).
 func problemByCAA(refusal *ca.Error) *acme.Problem {
-	return acme.NewProblem(acme.TypeCAA, "%s", refusal.Detail)
+	return acme.NewProblem(kinds[refusal.Kind].typ, "%s", refusal.Detail)
 }

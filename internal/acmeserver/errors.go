@@ -31,17 +31,19 @@ var kinds = map[ca.Kind]struct {
 	typ    string
 	status int
 }{
-	ca.Invalid:     {acme.TypeMalformed, http.StatusBadRequest},
-	ca.BadKey:      {acme.TypeBadPublicKey, http.StatusBadRequest},
-	ca.BadCSR:      {acme.TypeBadCSR, http.StatusBadRequest},
-	ca.BadName:     {acme.TypeRejectedIdentifier, http.StatusForbidden},
-	ca.Denied:      {acme.TypeUnauthorized, http.StatusForbidden},
-	ca.NotFound:    {acme.TypeMalformed, http.StatusNotFound},
-	ca.Conflict:    {acme.TypeMalformed, http.StatusConflict},
-	ca.Replayed:    {acme.TypeBadNonce, http.StatusBadRequest},
-	ca.Revoked:     {acme.TypeAlreadyRevoked, http.StatusBadRequest},
-	ca.Limited:     {acme.TypeRateLimited, http.StatusTooManyRequests},
-	ca.CAA:         {acme.TypeCAA, http.StatusForbidden},
+	ca.Invalid:  {acme.TypeMalformed, http.StatusBadRequest},
+	ca.BadKey:   {acme.TypeBadPublicKey, http.StatusBadRequest},
+	ca.BadCSR:   {acme.TypeBadCSR, http.StatusBadRequest},
+	ca.BadName:  {acme.TypeRejectedIdentifier, http.StatusForbidden},
+	ca.Denied:   {acme.TypeUnauthorized, http.StatusForbidden},
+	ca.NotFound: {acme.TypeMalformed, http.StatusNotFound},
+	ca.Conflict: {acme.TypeMalformed, http.StatusConflict},
+	ca.Replayed: {acme.TypeBadNonce, http.StatusBadRequest},
+	ca.Revoked:  {acme.TypeAlreadyRevoked, http.StatusBadRequest},
+	ca.Limited:  {acme.TypeRateLimited, http.StatusTooManyRequests},
+	ca.CAA:      {acme.TypeCAA, http.StatusForbidden},
+	// Not "caa": to a client that would be the owner's last word.
+	ca.CAAUnknown:  {acme.TypeDNS, http.StatusBadRequest},
 	ca.Unavailable: {acme.TypeServerInternal, http.StatusServiceUnavailable},
 }
 

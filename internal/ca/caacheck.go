@@ -44,7 +44,7 @@ type caaAsked struct {
 // askCAA is the step of the road at which the records of the names' owners are
 // looked up, anew for each request, and obeyed (RFC 8659 §3: before issuing, a
 // CA MUST check). It gives what the auditor shall read, "" where CAA is off. The
-// refusal is of kind [CAA]; with RetryAfter it is one for want of an answer.
+// refusal is of kind [CAA], or [CAAUnknown] for want of an answer.
 func (a *Authority) askCAA(ctx context.Context, p *Profile, req *Request) (string, error) {
 	policy := a.caa.Load().of(p.line())
 	if policy.off() || !slices.ContainsFunc(req.Names, caaBinds) {

@@ -23,14 +23,15 @@ func (p *CAAPolicy) refusal(findings []caaFinding) *Error {
 	e := Errorf(CAA, "")
 	unknown := 0
 	for _, f := range findings {
+		kind := CAA
 		switch {
 		case f.err != nil:
 			unknown++
-			e.Err = errors.Join(e.Err, f.err)
+			kind, e.Err = CAAUnknown, errors.Join(e.Err, f.err)
 		case f.decision.Allowed:
 			continue
 		}
-		e.Sub = append(e.Sub, SubError{CAA, f.name, clipTo(p.reason(&f), caaDetail)})
+		e.Sub = append(e.Sub, SubError{kind, f.name, clipTo(p.reason(&f), caaDetail)})
 	}
 	switch who := strings.Join(p.Identities, ", "); {
 	case len(e.Sub) == 0:
@@ -43,7 +44,7 @@ func (p *CAAPolicy) refusal(findings []caaFinding) *Error {
 		e.Detail = fmt.Sprintf("the CAA records of %d of the %d names do not let this CA issue; in such records it is called %s. The first: %s", len(e.Sub), len(findings), who, e.Sub[0].Detail)
 	}
 	if unknown == len(e.Sub) { // records that are there do not change by waiting
-		e.RetryAfter = caaRetry
+		e.Kind, e.RetryAfter = CAAUnknown, caaRetry
 	}
 	return e
 }

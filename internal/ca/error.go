@@ -23,7 +23,8 @@ const (
 	Replayed    Kind = "replayed"    // the request's single-use token was spent before
 	Revoked     Kind = "revoked"     // the certificate is revoked already
 	Limited     Kind = "limited"     // too much; come back after RetryAfter
-	CAA         Kind = "caa"         // CAA records forbid it (RFC 8659); with RetryAfter: they could not be looked up
+	CAA         Kind = "caa"         // CAA records forbid it (RFC 8659)
+	CAAUnknown  Kind = "caa-unknown" // CAA records could not be looked up, so nothing may be issued; come back after RetryAfter
 	Unavailable Kind = "unavailable" // storage or key not reachable now; nothing was done that is not recorded
 	Internal    Kind = "internal"    // our fault
 )

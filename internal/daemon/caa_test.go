@@ -159,7 +159,7 @@ func TestCAAChangedBeforeFinalize(t *testing.T) {
 	// A broken zone refuses too, and says when to come back.
 	web.zone.Fail("a.example", 2)
 	_, err = c.Finalize(within(t, long), o, csr)
-	if p = refusal(err); p == nil || p.Type != acme.TypeCAA || p.RetryAfter == 0 || !strings.Contains(p.Detail, "could not be looked up") {
+	if p = refusal(err); p == nil || p.Type != acme.TypeDNS || p.RetryAfter == 0 || !strings.Contains(p.Detail, "could not be looked up") {
 		t.Fatalf("with SERVFAIL: %v", err)
 	}
 	// The order is still there for an owner who puts it right.

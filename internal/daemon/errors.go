@@ -32,7 +32,7 @@ func classify(err error) (kind, detail string, ok bool) {
 		return admin.Conflict, detail, true
 	case ca.Denied, ca.Limited, ca.CAA:
 		return admin.Denied, detail, true
-	case ca.Unavailable:
+	case ca.Unavailable, ca.CAAUnknown:
 		return admin.Unavailable, detail, true
 	}
 	return "", "", false
