@@ -75,15 +75,14 @@ func (d *DNS01) Present(ctx context.Context, identifier acme.Identifier, challen
 	if err != nil {
 		return err
 	}
-	err = d.Publisher.Publish(ctx, a)
-	if err == nil {
-		err = d.Propagation.wait(ctx, d.Resolver, a)
+	if err = d.Publisher.Publish(ctx, a); err != nil {
+		// Published or not: a lost answer says nothing. What hindered the one mostly
+		// hinders the other, and is told once.
+		_ = d.withdraw(ctx, a)
+		return err
 	}
-	if err != nil {
-		// Published or not: a lost answer says nothing.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-		defer cancel()
-		return errors.Join(err, d.Publisher.Withdraw(clean, a))
+	if err = d.Propagation.wait(ctx, d.Resolver, a); err != nil {
+		return errors.Join(err, d.withdraw(ctx, a))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,6 +91,13 @@ func (d *DNS01) Present(ctx context.Context, identifier acme.Identifier, challen
 	}
 	d.stand[key(identifier, keyAuth)] = a
 	return nil
+}
+
+// withdraw takes back, also if the context has ended.
+func (d *DNS01) withdraw(ctx context.Context, a Answer) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	return d.Publisher.Withdraw(ctx, a)
 }
 
 // CleanUp removes the record. One that an earlier process published is looked for anew.

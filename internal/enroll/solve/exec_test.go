@@ -1,0 +1,203 @@
+package solve_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"chancery/acme"
+	"chancery/internal/enroll/solve"
+	"chancery/testca"
+)
+
+// hook writes a program of the user's: it notes its arguments, each ended by a NUL, and
+// its MARK, then does what else it is told to.
+func hook(t testing.TB, then string) (program, log string) {
+	t.Helper()
+	dir := t.TempDir()
+	log = filepath.Join(dir, "log")
+	program = filepath.Join(dir, "hook.sh")
+	script := fmt.Sprintf("#!/bin/sh\nprintf '%%s\\0' \"$@\" \"MARK=$MARK\" >> %s\nprintf '\\n' >> %s\n%s\n", log, log, then)
+	must(t, os.WriteFile(program, []byte(script), 0o700))
+	return program, log
+}
+
+// calls reads what the program noted.
+func calls(t testing.TB, log string) (list [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		list = append(list, strings.Split(strings.TrimSuffix(line, "\x00\n"), "\x00"))
+	}
+	return list
+}
+
+// The whole way: the CA's DNS shows what the program was given, as a user's script does
+// with its service.
+func TestExecIssues(t *testing.T) {
+	ca := testca.Start(t)
+	for _, raw := range []bool{false, true} {
+		program, log := hook(t, "")
+		publisher := &relay{Exec: &solve.Exec{Program: program, Raw: raw}, after: func() {
+			// What stands is what was presented and not yet cleaned up.
+			stand := map[string][]string{}
+			for _, c := range calls(t, log) {
+				at, value := c[1], c[2]
+				if raw {
+					at, value = acme.DNS01Name(c[2])+".", acme.DNS01Value(c[4])
+				}
+				if c[0] == "present" {
+					stand[at] = append(stand[at], value)
+				} else {
+					stand[at] = slices.DeleteFunc(stand[at], func(v string) bool { return v == value })
+				}
+			}
+			for at, values := range stand {
+				ca.SetDNS(t, strings.TrimSuffix(at, "."), "TXT", values...)
+			}
+		}}
+		d := &solve.DNS01{Publisher: publisher, Resolver: ask(t, ca.DNS()), Zone: "shop.example", Propagation: solve.Propagation{Where: solve.Resolvers, Interval: time.Millisecond}}
+		job := solve.Job{Identifiers: []acme.Identifier{name("shop.example"), name("*.shop.example")}}
+		must(t, obtain(t.Context(), register(t, ca), solve.NewSet(nil, solve.Choice{Solver: d}), job))
+		got := calls(t, log)
+		if len(got) != 4 || got[0][0] != "present" || got[1][0] != "present" || got[2][0] != "cleanup" || got[3][0] != "cleanup" {
+			t.Errorf("raw %t: called with %q", raw, got)
+		}
+	}
+}
+
+// relay lets a test's DNS follow what the program was told.
+type relay struct {
+	*solve.Exec
+	after func()
+}
+
+func (r *relay) Publish(ctx context.Context, a solve.Answer) error {
+	defer r.after()
+	return r.Exec.Publish(ctx, a)
+}
+
+func (r *relay) Withdraw(ctx context.Context, a solve.Answer) error {
+	defer r.after()
+	return r.Exec.Withdraw(ctx, a)
+}
+
+// The arguments are those that lego documents for its exec provider.
+func TestExecArguments(t *testing.T) {
+	t.Setenv("MARK", "inherited")
+	value := acme.DNS01Value(keyAuth)
+	answer := solve.Answer{Name: "_acme-challenge.my.example.org.", Value: value, Identifier: name("*.my.example.org"), Token: token, KeyAuth: keyAuth}
+	for _, test := range []struct {
+		raw  bool
+		env  []string
+		want []string
+	}{
+		{false, nil, []string{"_acme-challenge.my.example.org.", value, "MARK=inherited"}},
+		{false, []string{"MARK=own"}, []string{"_acme-challenge.my.example.org.", value, "MARK=own"}},
+		{true, nil, []string{"--", "my.example.org", token, keyAuth, "MARK=inherited"}},
+	} {
+		program, log := hook(t, "")
+		e := &solve.Exec{Program: program, Raw: test.raw, Env: test.env}
+		must(t, e.Publish(t.Context(), answer))
+		must(t, e.Withdraw(t.Context(), answer))
+		want := [][]string{append([]string{"present"}, test.want...), append([]string{"cleanup"}, test.want...)}
+		got, _ := json.Marshal(calls(t, log))
+		if expected, _ := json.Marshal(want); string(got) != string(expected) {
+			t.Errorf("called with %s, want %s", got, expected)
+		}
+	}
+}
+
+// Nothing of a hostile server's gets as far as the program.
+func TestExecHostile(t *testing.T) {
+	program, log := hook(t, "")
+	e := &solve.Exec{Program: program}
+	good := solve.Answer{Name: "_acme-challenge.a.example.", Value: acme.DNS01Value(keyAuth), Identifier: name("a.example"), Token: token, KeyAuth: keyAuth}
+	for label, change := range map[string]func(*solve.Answer){
+		"token":      func(a *solve.Answer) { a.Token = "$(reboot)"; a.KeyAuth = a.Token + "." + thumbprint },
+		"keyauth":    func(a *solve.Answer) { a.KeyAuth += "\nx" },
+		"value":      func(a *solve.Answer) { a.Value = "`id`" },
+		"name":       func(a *solve.Answer) { a.Name = "-rf.example." },
+		"option":     func(a *solve.Answer) { a.Identifier = name("--help") },
+		"shell name": func(a *solve.Answer) { a.Identifier = name("a;b.example") },
+	} {
+		a := good
+		change(&a)
+		var refused *solve.ValueError
+		if err := e.Publish(t.Context(), a); !errors.As(err, &refused) {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	if got := calls(t, log); got != nil {
+		t.Errorf("called with %q", got)
+	}
+}
+
+func TestExecFails(t *testing.T) {
+	answer := solve.Answer{Name: "_acme-challenge.a.example.", Value: acme.DNS01Value(keyAuth), Identifier: name("a.example"), Token: token, KeyAuth: keyAuth}
+	program, _ := hook(t, `printf 'no such \033[31mzone\n' >&2; head -c 100000 /dev/zero | tr '\0' x; echo the end; exit 3`)
+	var failed *solve.HookError
+	var exit *exec.ExitError
+	err := (&solve.Exec{Program: program}).Publish(t.Context(), answer)
+	if !errors.As(err, &failed) || !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.HasSuffix(failed.Output, "the end") || len(err.Error()) > 4096 || strings.Contains(err.Error(), "\033") {
+		t.Errorf("%v", err)
+	}
+	if err := (&solve.Exec{Program: filepath.Join(t.TempDir(), "none")}).Publish(t.Context(), answer); !errors.As(err, &failed) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such program: %v", err)
+	}
+
+	// One that hangs ends with its children, when the caller gives up or its time is up.
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	must(t, exec.Command("mkfifo", fifo).Run())
+	program, _ = hook(t, fmt.Sprintf("echo > %s\nsleep 1000 & sleep 1000", fifo))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- (&solve.Exec{Program: program}).Publish(ctx, answer) }()
+	_, err = os.ReadFile(fifo) // it has started
+	must(t, err)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	program, _ = hook(t, "sleep 1000")
+	if err := (&solve.Exec{Program: program, Timeout: 50 * time.Millisecond}).Publish(t.Context(), answer); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("too slow: %v", err)
+	}
+}
+
+func TestExecFromEnvironment(t *testing.T) {
+	for _, test := range []struct {
+		env               map[string]string
+		raw, good         bool
+		timeout, interval time.Duration
+	}{
+		{map[string]string{}, false, false, 0, 0},
+		{map[string]string{"EXEC_PATH": "/x"}, false, true, time.Minute, 3 * time.Second},
+		{map[string]string{"EXEC_PATH": "/x", "EXEC_MODE": "RAW", "EXEC_PROPAGATION_TIMEOUT": "300", "EXEC_POLLING_INTERVAL": "10"}, true, true, 5 * time.Minute, 10 * time.Second},
+		{map[string]string{"EXEC_PATH": "/x", "EXEC_MODE": "raw"}, false, false, 0, 0},
+		{map[string]string{"EXEC_PATH": "/x", "EXEC_POLLING_INTERVAL": "3s"}, false, false, 0, 0},
+		{map[string]string{"EXEC_PATH": "/x", "EXEC_POLLING_INTERVAL": "0"}, false, false, 0, 0},
+		{map[string]string{"EXEC_PATH": "/x", "EXEC_PROPAGATION_TIMEOUT": "-1"}, false, false, 0, 0},
+	} {
+		e, p, err := solve.ExecFromEnvironment(func(n string) (string, bool) { v, ok := test.env[n]; return v, ok })
+		if (err == nil) != test.good {
+			t.Errorf("%v: %v", test.env, err)
+		}
+		if err == nil && (e.Program != "/x" || e.Raw != test.raw || p.Timeout != test.timeout || p.Interval != test.interval) {
+			t.Errorf("%v: %+v", test.env, p)
+		}
+	}
+}
