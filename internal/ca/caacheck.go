@@ -46,10 +46,11 @@ type caaAsked struct {
 // CA MUST check). It gives what the auditor shall read, "" where CAA is off. The
 // refusal is of kind [CAA], or [CAAUnknown] for want of an answer.
 func (a *Authority) askCAA(ctx context.Context, p *Profile, req *Request) (string, error) {
-	policy := a.caa.Load().of(p.line())
-	if policy.off() || !slices.ContainsFunc(req.Names, caaBinds) {
+	rules := a.caa.Load()
+	if rules.off(p.line()) || !slices.ContainsFunc(req.Names, caaBinds) {
 		return "", nil
 	}
+	policy := rules.of(p.line())
 	now := a.Clock()
 	labels := p.labels(req, now)
 	var asked []caaAsked

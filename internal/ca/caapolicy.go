@@ -72,8 +72,11 @@ func (p *CAAPolicy) check() error {
 	return nil
 }
 
-// off tells whether nothing is to be looked up.
-func (p *CAAPolicy) off() bool { return p.Mode == "" || p.Mode == CAAOff }
+// off tells whether nothing is to be looked up for a line.
+func (r *CAARules) off(line string) bool {
+	mode := r.of(line).Mode
+	return mode == "" || mode == CAAOff
+}
 
 // SetCAA replaces the rules for CAA from the next request on. An error of kind
 // [Invalid] says why they cannot be used, and changes nothing.
