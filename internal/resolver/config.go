@@ -63,7 +63,7 @@ type Config struct {
 
 // Resolver asks the configured servers. It is immutable and safe for concurrent
 // use; between questions it holds no socket, but for some seconds those of servers
-// over HTTPS.
+// over TLS or HTTPS.
 type Resolver struct {
 	servers   []*server
 	timeout   time.Duration

@@ -192,22 +192,43 @@ func query(q question) *dns.Msg {
 }
 
 // exchange sends one message over a fresh socket, hence from a fresh port, and
-// waits for the answer to it. It ends when the context does.
+// waits for the answer to it. Over TLS the last connection serves again, if it is
+// still there. It ends when the context does.
 func (s *server) exchange(ctx context.Context, network string, q *dns.Msg) (*dns.Msg, *Error) {
+	if c := s.spare.take(); c != nil {
+		// The server may have closed it meanwhile (RFC 7766 §6.2.4): that is no failure.
+		if m, err := s.exchangeOver(ctx, c, q); err == nil || err.Kind != Unreachable {
+			return m, err
+		}
+	}
 	c, err := s.dial(ctx, network)
 	if err != nil {
 		return nil, netError(err)
 	}
-	defer c.Close()
+	return s.exchangeOver(ctx, c, q)
+}
+
+// exchangeOver sends one message over a socket, waits for the answer to it, and then
+// closes the socket or keeps it.
+func (s *server) exchangeOver(ctx context.Context, c net.Conn, q *dns.Msg) (*dns.Msg, *Error) {
 	// An ended context wakes a blocked read at once; the deadline is the
 	// context's own, so one mechanism serves both.
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	conn := &dns.Conn{Conn: c, UDPSize: udpSize}
+	var m *dns.Msg
+	var problem *Error
 	if err := conn.WriteMsg(q); err != nil {
-		return nil, netError(err)
+		problem = netError(err)
+	} else {
+		_, datagrams := c.(net.PacketConn)
+		m, problem = receive(conn, q, datagrams)
 	}
-	return receive(conn, q, network == "udp")
+	if unharmed := stop(); unharmed && problem == nil {
+		s.spare.put(c)
+	} else {
+		_ = c.Close()
+	}
+	return m, problem
 }
 
 // receive reads until a message answers the question. Over UDP a message that

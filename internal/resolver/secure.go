@@ -19,8 +19,8 @@ import (
 // messageType is the media type of a DNS message (RFC 8484 §6).
 const messageType = "application/dns-message"
 
-// idleTime is how long a connection to a server over HTTPS stays open for the next
-// question: those of one climb come within it.
+// idleTime is how long a connection over TLS or HTTPS stays open for the next
+// question: those of one climb come within it (RFC 7858 §3.4).
 const idleTime = 10 * time.Second
 
 // secure prepares the TLS of a server that is reached over it. The certificate is
@@ -30,8 +30,9 @@ func (s *server) secure(roots *x509.CertPool) {
 	if s.via == plain {
 		return
 	}
-	s.tls = &tls.Config{RootCAs: roots, ServerName: s.host, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
+	s.tls = &tls.Config{RootCAs: roots, ServerName: s.host, MinVersion: tls.VersionTLS12}
 	if s.via == overTLS {
+		s.spare = &spare{}
 		s.tls.NextProtos = []string{"dot"} // the ALPN registry's word for RFC 7858
 		return
 	}
@@ -62,7 +63,7 @@ func (s *server) connect(ctx context.Context, address string) (net.Conn, error) 
 	return d.DialContext(ctx, "tcp", address)
 }
 
-// dial opens a connection of its own for one question.
+// dial opens a new connection.
 func (s *server) dial(ctx context.Context, network string) (net.Conn, error) {
 	if network == "tls" {
 		d := tls.Dialer{Config: s.tls}

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -334,5 +335,49 @@ func TestFailOverForCAA(t *testing.T) {
 	}
 	if !slices.ContainsFunc(good.Queries(), func(q dnstest.Query) bool { return q.Net == "tcp" }) {
 		t.Error("nothing came by TCP")
+	}
+}
+
+// counting counts connections, and closes each after so many answers.
+type counting struct {
+	net.Listener
+	opened atomic.Int64
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.opened.Add(1)
+	}
+	return c, err
+}
+
+// TestConnectionIsUsedAgain: one connection serves many questions over TLS, and one
+// that the server has closed meanwhile is no failure.
+func TestConnectionIsUsedAgain(t *testing.T) {
+	own, roots := certificate(t, "127.0.0.1")
+	for _, test := range []struct {
+		each int // questions that a connection may bring
+		want int64
+	}{{100, 1}, {1, 6}, {2, 3}} {
+		inner, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{own}})
+		set(t, err)
+		l := &counting{Listener: inner}
+		started := make(chan struct{})
+		s := &dns.Server{Listener: l, MaxTCPQueries: test.each, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			_ = w.WriteMsg(caaReply(q))
+		})}
+		go func() { _ = s.ActivateAndServe() }()
+		<-started
+		r := newResolver(t, resolver.Config{Servers: []string{"tls://" + l.Addr().String()}, Roots: roots, Attempts: 1})
+		for range 6 {
+			if _, err := r.CAA(t.Context(), "x.example"); err != nil {
+				t.Errorf("%d questions for each connection: %v", test.each, err)
+			}
+		}
+		if n := l.opened.Load(); n != test.want {
+			t.Errorf("%d questions for each connection: %d connections, want %d", test.each, n, test.want)
+		}
+		set(t, s.Shutdown())
 	}
 }

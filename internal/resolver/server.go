@@ -29,8 +29,9 @@ type server struct {
 	host    string         // whom its certificate must name: a host name or an IP address
 	url     string         // of overWeb
 
-	trusted bool // its AD bit counts
-	named   bool // because Config.Trusted says so
+	trusted bool   // its AD bit counts
+	named   bool   // because Config.Trusted says so
+	spare   *spare // of overTLS
 	tls     *tls.Config
 	web     *http.Client
 }
