@@ -42,7 +42,10 @@ func (s *Server) verifyBinding(ctx context.Context, c *call, raw json.RawMessage
 	if !jws.Key.Equal(c.key) {
 		return nil, acme.Malformed("the external account binding is for another account key than the one that signed the request")
 	}
-	// Only who has the secret learns what became of the key.
+	// Only who has the secret learns what the key is for and what became of it.
+	if !key.Takes(jws.Algorithm) {
+		return nil, acme.Unauthorized("this external account key is for the algorithm %s alone, and the binding was made with %s; tell your client", key.Algorithm, jws.Algorithm)
+	}
 	if !key.Usable(s.Clock()) {
 		return nil, errBindingSpent()
 	}

@@ -106,7 +106,7 @@ func (d *Daemon) adminServer() *http.Server {
 func (d *Daemon) officeHandler() http.Handler {
 	operations := desk.New(desk.Config{
 		Authority: d.authority, Ledger: d.store, Listing: d.store, Keys: d.keys, Clock: time.Now, Defaults: d.plan,
-		ProfileText: d.profileText,
+		ProfileText: d.profileText, Registry: d.registry,
 	}).Operations()
 	operations = append(operations, d.acme.Load().Operations()...)
 	office := admin.NewServer(operations...)

@@ -1,9 +1,10 @@
 // Package desk is the administrators' room: what they can see and do with
-// authorities, certificates and profiles, as operations over the core. Who asks
-// was found out by the listener; the desk writes the name into every act.
+// authorities, certificates and profiles, and with customers and their bindings,
+// as operations over the core and the registry. Who asks was found out by the
+// listener; the desk writes the name into every act.
 //
-// The room decides nothing that the core decides: it reads what was given,
-// asks the core and shows the answer. It must not know HTTP, SQL, files or how
+// The room decides nothing that the core or the registry decides: it reads what
+// was given, asks and shows the answer. It must not know HTTP, SQL, files or how
 // its operations are called; external account keys and ACME accounts are the
 // ACME room's.
 package desk
@@ -16,6 +17,7 @@ import (
 
 	"chancery/internal/admin"
 	"chancery/internal/ca"
+	"chancery/internal/registry"
 )
 
 // KeyImporter keeps private keys that were made elsewhere; internal/keys fits.
@@ -26,7 +28,8 @@ type KeyImporter interface {
 	Retire(ctx context.Context, name string) error
 }
 
-// Config is what the desk works with. All fields but ProfileText are needed.
+// Config is what the desk works with. All fields but ProfileText and
+// Registry are needed.
 type Config struct {
 	Authority *ca.Authority
 	Ledger    ca.Ledger
@@ -38,6 +41,9 @@ type Config struct {
 	// ProfileText gives the file of a profile that is not, or not as, shipped; nil
 	// for one it does not know. With ProfileText nil only shipped files can be shown.
 	ProfileText func(name string) []byte
+
+	// Registry knows the customers. With nil there are no operations on them.
+	Registry *registry.Registry
 }
 
 // Desk offers the operations. It is safe for concurrent use.
@@ -48,7 +54,7 @@ func New(c Config) *Desk { return &Desk{c} }
 
 // Operations are what administrators can do. Errors are of the core.
 func (d *Desk) Operations() []admin.Operation {
-	return []admin.Operation{
+	all := []admin.Operation{
 		admin.Op(admin.Spec{Name: "ca.list", Role: admin.Auditor, Summary: "lists the authorities, roots and issuers"}, d.listAuthorities),
 		admin.Op(admin.Spec{Name: "ca.roots", Role: admin.Anyone, Summary: "gives the root certificates and their fingerprints"}, d.roots),
 		admin.Op(admin.Spec{Name: "ca.rollover", Role: admin.Administrator, Summary: "replaces a root or an issuer by a new one with a new key"}, d.rollover),
@@ -61,6 +67,10 @@ func (d *Desk) Operations() []admin.Operation {
 		admin.Op(admin.Spec{Name: "profile.list", Role: admin.Auditor, Summary: "lists the certificate profiles"}, d.listProfiles),
 		admin.Op(admin.Spec{Name: "profile.show", Role: admin.Auditor, Summary: "shows a profile and its rules"}, d.showProfile),
 	}
+	if d.Registry != nil {
+		all = append(all, d.peopleOperations()...)
+	}
+	return all
 }
 
 // by gives an administrator as the core and the events know him.
