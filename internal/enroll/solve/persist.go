@@ -30,10 +30,13 @@ type Persist struct {
 	Issuers []string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	// also are other identifiers of the job, so that the record to set serves for all.
+	also []acme.Identifier
 }
 
 func (p *Persist) bind(job Job) prober {
-	return &Persist{Resolver: p.Resolver, Account: job.Account, Issuers: job.Issuers, Now: p.Now}
+	return &Persist{Resolver: p.Resolver, Account: job.Account, Issuers: job.Issuers, Now: p.Now, also: job.Identifiers}
 }
 
 // Types gives dns-persist-01 for names, wildcards among them.
@@ -134,8 +137,15 @@ func (p *Persist) find(ctx context.Context, identifier acme.Identifier, issuers 
 	if len(issuers) > 0 {
 		issuer = issuers[0]
 	}
-	missing.Value = PersistRecord{Issuer: issuer, Account: p.Account, Wildcard: strings.HasPrefix(identifier.Value, "*.")}.String()
+	missing.Value = PersistRecord{Issuer: issuer, Account: p.Account, Wildcard: wildcardAmong(missing.Name, append(slices.Clone(p.also), identifier))}.String()
 	return missing
+}
+
+// wildcardAmong says whether a record at a name has to serve for a wildcard.
+func wildcardAmong(record string, identifiers []acme.Identifier) bool {
+	return slices.ContainsFunc(identifiers, func(id acme.Identifier) bool {
+		return strings.HasPrefix(id.Value, "*.") && PersistName(id.Value) == record
+	})
 }
 
 // texts gives the TXT records of a name; none if there are none for sure.
