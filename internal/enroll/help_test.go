@@ -1,8 +1,10 @@
 package enroll_test
 
 import (
+	"encoding/base64"
 	"testing"
 
+	"chancery/acme"
 	"chancery/internal/enroll/vault"
 )
 
@@ -14,4 +16,15 @@ func rec(t *testing.T, c *client, name string) vault.Record {
 		t.Fatal(err)
 	}
 	return r
+}
+
+func sheet(names ...string) vault.Sheet { return vault.Sheet{Names: names} }
+
+func external(t *testing.T, id, secret string) acme.ExternalAccount {
+	t.Helper()
+	key, err := base64.RawURLEncoding.DecodeString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return acme.ExternalAccount{KeyID: id, Key: key}
 }
