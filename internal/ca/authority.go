@@ -57,6 +57,7 @@ type Authority struct {
 	Config
 	issuers    atomic.Pointer[Issuers]
 	caa        atomic.Pointer[CAARules] // replaced by SetCAA
+	caaTurns   chan struct{}            // see caaInAll
 	reloading  sync.Mutex               // held by Reload, so that an older picture never replaces a newer one
 	crlSet     *lint.Set                // also lints OCSP responses
 	responders responders
@@ -76,7 +77,7 @@ func New(cfg Config) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{Config: cfg, crlSet: crlSet}
+	a := &Authority{Config: cfg, crlSet: crlSet, caaTurns: make(chan struct{}, caaInAll)}
 	if err := a.SetCAA(cfg.CAA); err != nil {
 		return nil, err
 	}

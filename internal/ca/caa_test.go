@@ -441,6 +441,26 @@ func TestCAAGivesUp(t *testing.T) {
 	}
 }
 
+// However many requests there are, so many questions are under way and no more.
+func TestCAAOfManyRequests(t *testing.T) {
+	z := newZone(t, "")
+	z.pause = 5 * time.Millisecond
+	c := enforced(t, z, nil)
+	var requests sync.WaitGroup
+	for n := range 400 {
+		requests.Go(func() {
+			q := ca.CAAQuestion{Name: names(t, fmt.Sprintf("a%d.example", n))[0], Method: "dns-01", Profiles: []string{"tls-server"}}
+			if err := c.CheckCAA(t.Context(), q); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	requests.Wait()
+	if z.most > 256 || z.questions() != 800 {
+		t.Errorf("%d of %d questions were under way at once", z.most, z.questions())
+	}
+}
+
 // A profile that vouches for an organisation is for those who were vetted.
 func TestKindsNeedVetting(t *testing.T) {
 	c := found(t, storetest.Plan)

@@ -14,6 +14,9 @@ const (
 	caaTime = 15 * time.Second
 	// caaAtOnce bounds how many names of one request are looked up at a time.
 	caaAtOnce = 8
+	// caaInAll bounds the questions under way for all requests together: each costs
+	// a socket, and a resolver that does not answer would gather them.
+	caaInAll = 256
 	// caaRetry is when to come back whose names' records could not be had.
 	caaRetry = 30 * time.Second
 	// caaLife is how long a check speaks for an intent that was not finished, the
@@ -59,7 +62,7 @@ func (a *Authority) askCAA(ctx context.Context, p *Profile, req *Request) (strin
 			asked = append(asked, caaAsked{name, append(req.methodsFor(name, p.Evidence, now), labels...), req.Accounts})
 		}
 	}
-	findings := policy.find(ctx, asked)
+	findings := a.findCAA(ctx, &policy, asked)
 	refused := policy.refusal(findings)
 	if refused == nil {
 		return policy.account(findings), nil
@@ -110,18 +113,18 @@ func (a *Authority) CheckCAA(ctx context.Context, q CAAQuestion) error {
 	if policy == nil {
 		return nil
 	}
-	if refused := policy.refusal(policy.find(ctx, []caaAsked{{q.Name, methods, q.Accounts}})); refused != nil {
+	if refused := policy.refusal(a.findCAA(ctx, policy, []caaAsked{{q.Name, methods, q.Accounts}})); refused != nil {
 		return refused
 	}
 	return nil
 }
 
-// find looks up each name's relevant records and decides by them. It gives one
+// findCAA looks up each name's relevant records and decides by them. It gives one
 // finding for each, in their order, and takes [caaTime] at most.
-func (p *CAAPolicy) find(ctx context.Context, asked []caaAsked) []caaFinding {
+func (a *Authority) findCAA(ctx context.Context, p *CAAPolicy, asked []caaAsked) []caaFinding {
 	ctx, cancel := context.WithTimeout(ctx, caaTime)
 	defer cancel()
-	climb := caa.Climb{Resolver: &sharedAnswers{resolver: p.Resolver, asked: map[string]*sharedAnswer{}}}
+	climb := caa.Climb{Resolver: &sharedAnswers{resolver: p.Resolver, turns: a.caaTurns, asked: map[string]*sharedAnswer{}}}
 	findings := make([]caaFinding, len(asked))
 	next := make(chan int, len(asked))
 	for n := range asked {
@@ -162,7 +165,8 @@ func (p *CAAPolicy) findOne(ctx context.Context, climb caa.Climb, one caaAsked) 
 // nothing is ever taken from an older one.
 type sharedAnswers struct {
 	resolver caa.Resolver
-	mu       sync.Mutex // guards asked
+	turns    chan struct{} // of the whole process; who asks holds one
+	mu       sync.Mutex    // guards asked
 	asked    map[string]*sharedAnswer
 }
 
@@ -183,9 +187,7 @@ func (s *sharedAnswers) CAA(ctx context.Context, name string) (caa.Answer, error
 	s.mu.Unlock()
 	if !known {
 		defer close(one.done)
-		if one.err = ctx.Err(); one.err == nil { // a resolver need not look at it
-			one.answer, one.err = s.resolver.CAA(ctx, name)
-		}
+		one.answer, one.err = s.ask(ctx, name)
 		return one.answer, one.err
 	}
 	select {
@@ -194,6 +196,20 @@ func (s *sharedAnswers) CAA(ctx context.Context, name string) (caa.Answer, error
 	case <-ctx.Done():
 		return caa.Answer{}, ctx.Err()
 	}
+}
+
+// ask asks when it is its turn, and not after the end of ctx, which a resolver
+// need not look at.
+func (s *sharedAnswers) ask(ctx context.Context, name string) (caa.Answer, error) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		return caa.Answer{}, err
+	}
+	return s.resolver.CAA(ctx, name)
 }
 
 // labels gives the kinds of certificate that this issuance is: the profile's own
