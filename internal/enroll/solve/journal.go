@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"chancery/acme"
 )
 
 // Journal is a directory with one file for each answer that stands, so that what a crash
@@ -30,7 +32,7 @@ const maxEntry = 64 << 10
 
 // write makes an entry before the answer is put anywhere.
 func (j *Journal) write(p presentation) (*entry, error) {
-	if j == nil {
+	if j == nil || p.Challenge.Type == acme.ChallengeDNSPersist01 { // which leaves nothing to take away
 		return nil, nil
 	}
 	e, err := j.create(p)
@@ -41,6 +43,8 @@ func (j *Journal) write(p presentation) (*entry, error) {
 }
 
 func (j *Journal) create(p presentation) (*entry, error) {
+	// Only what taking away needs: the rest is the server's, and of any size.
+	p.Challenge = acme.Challenge{Type: p.Challenge.Type, Token: p.Challenge.Token}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return nil, err

@@ -190,7 +190,9 @@ func TestTaskTidiesUp(t *testing.T) {
 	for i, id := range job.Identifiers {
 		group.Go(func() {
 			tok := fmt.Sprintf("%s%d", token, i)
-			if err := task.Present(ctx, id, challenge(http01, tok), tok+"."+thumbprint); err != nil {
+			ch := challenge(http01, tok)
+			ch.URL = "https://ca.example/" + strings.Repeat("x", 1<<20) // the journal keeps what it needs
+			if err := task.Present(ctx, id, ch, tok+"."+thumbprint); err != nil {
 				t.Error(err)
 			}
 			if i%4 < 2 {
@@ -209,8 +211,14 @@ func TestTaskTidiesUp(t *testing.T) {
 		t.Error("the port is free while answers stand")
 	}
 	must(t, set.Sweep(ctx)) // takes nothing from those who live
-	if files, err := os.ReadDir(journal.Dir); err != nil || len(files) != 20 {
+	files, err := os.ReadDir(journal.Dir)
+	if err != nil || len(files) != 20 {
 		t.Errorf("%d files in the journal, %v", len(files), err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Size() > 1<<10 || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
 	}
 	cancel()
 	must(t, task.Close(ctx))
