@@ -154,10 +154,16 @@ that kind put it into the subject of certificates for accounts that are bound to
 	return cmd
 }
 
-// done calls an operation that gives nothing, and says what was done.
-func done[In any](ctx context.Context, p *program, operation string, in In, what [2]string) error {
-	if _, err := call[In, struct{}](ctx, p, operation, in); err != nil {
+// deed is an operation that gives nothing, and what to say when it is done.
+type deed[In any] struct {
+	operation string
+	in        In
+	done      [2]string
+}
+
+func do[In any](ctx context.Context, p *program, d deed[In]) error {
+	if _, err := call[In, struct{}](ctx, p, d.operation, d.in); err != nil {
 		return err
 	}
-	return p.show(map[string]string{what[0]: what[1]}, func(w io.Writer) { pairs(w, what) })
+	return p.show(map[string]string{d.done[0]: d.done[1]}, func(w io.Writer) { pairs(w, d.done) })
 }

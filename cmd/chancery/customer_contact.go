@@ -49,7 +49,7 @@ func (p *program) contactVerify() *cobra.Command {
 		Use: "verify CUSTOMER ADDRESS CODE", Short: "verify an address by the code that was mailed to it", Args: between(3, 3, contactArgs+" and the code"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := desk.ContactNamed{Customer: args[0], Address: args[1], Code: args[2]}
-			return done(cmd.Context(), p, "customer.contact.verify", in, [2]string{"verified", args[1]})
+			return do(cmd.Context(), p, deed[desk.ContactNamed]{"customer.contact.verify", in, [2]string{"verified", args[1]}})
 		},
 	}
 }
@@ -59,7 +59,7 @@ func (p *program) contactOne(verb, participle, short string) *cobra.Command {
 		Use: verb + " CUSTOMER ADDRESS", Short: short, Args: between(2, 2, contactArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := desk.ContactNamed{Customer: args[0], Address: args[1]}
-			return done(cmd.Context(), p, "customer.contact."+verb, in, [2]string{participle, args[1]})
+			return do(cmd.Context(), p, deed[desk.ContactNamed]{"customer.contact."+verb, in, [2]string{participle, args[1]}})
 		},
 	}
 }
@@ -76,7 +76,7 @@ the list of processes.`,
 			if err != nil {
 				return err
 			}
-			return done(cmd.Context(), p, "customer.passphrase", desk.Passphrase{Customer: args[0], Passphrase: passphrase}, [2]string{"passphrase set", args[0]})
+			return do(cmd.Context(), p, deed[desk.Passphrase]{"customer.passphrase", desk.Passphrase{Customer: args[0], Passphrase: passphrase}, [2]string{"passphrase set", args[0]}})
 		},
 	}
 	cmd.Flags().BoolVar(&stdin, "stdin", false, "read it from the first line of standard input")

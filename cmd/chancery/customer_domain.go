@@ -64,7 +64,7 @@ func (p *program) domainRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove CUSTOMER DOMAIN", Short: "forget a domain and its proof", Args: between(2, 2, domainArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return done(cmd.Context(), p, "customer.domain.remove", desk.DomainNamed{Customer: args[0], Domain: args[1]}, [2]string{"removed", args[1]})
+			return do(cmd.Context(), p, deed[desk.DomainNamed]{"customer.domain.remove", desk.DomainNamed{Customer: args[0], Domain: args[1]}, [2]string{"removed", args[1]}})
 		},
 	}
 }
