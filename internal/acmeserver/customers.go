@@ -22,10 +22,12 @@ type Customers interface {
 	// Choose gives the customer to ask for a domain; kind NotFound when nobody holds
 	// it, Conflict when several do and no contact tells them apart.
 	Choose(ctx context.Context, c registry.Choice) (registry.Customer, error)
-	// ByContact gives the customer who verified the address; kind NotFound.
+	// ByContact gives the customer who verified the address; kind NotFound, or
+	// Conflict when several did.
 	ByContact(ctx context.Context, contact string) (registry.Customer, error)
-	// Ask has the customer asked, durably, once for each account: asked again, it
-	// gives the binding that there is.
+	// Ask has the customer asked, durably, and gives what stands: asked again, it
+	// gives the open question, or the answer if that is still good. Kind Limited for
+	// what is asked too often.
 	Ask(ctx context.Context, a registry.Asking) (registry.Binding, error)
 	// Vetted gives the customer's vetting of the kind that is good now; kind
 	// NotFound.
@@ -90,9 +92,9 @@ func (s *Server) askByMail(ctx context.Context, a *Account) {
 	for _, contact := range a.Contacts {
 		customer, err := s.Customers.ByContact(ctx, contact)
 		if err == nil {
-			err = s.ask(ctx, registry.Asking{Account: a.ID, Customer: customer.ID, Via: registry.ViaMail, Contact: contact, Thumbprint: a.Thumb})
+			_, err = s.ask(ctx, registry.Asking{Account: a.ID, Customer: customer.ID, Via: registry.ViaMail, Contact: contact, Thumbprint: a.Thumb})
 		}
-		if err != nil && ca.KindOf(err) != ca.NotFound {
+		if kind := ca.KindOf(err); err != nil && kind != ca.NotFound && kind != ca.Conflict {
 			s.Logger.WarnContext(ctx, "a customer could not be asked about an account", "account", a.ID, "error", err)
 		}
 	}
@@ -112,25 +114,24 @@ func (s *Server) askFirst(ctx context.Context, c *call, a *Account) {
 	s.askByMail(ctx, a)
 }
 
-// ask has a customer asked once for each account, and not too often.
-func (s *Server) ask(ctx context.Context, a registry.Asking) error {
+// ask has a customer asked, not too often, and gives what stands: an open
+// question, or an answer that is still good.
+func (s *Server) ask(ctx context.Context, a registry.Asking) (*registry.Binding, error) {
 	all, err := s.Customers.BindingsOf(ctx, a.Account)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if last := latest(all, a.Customer); last != nil && last.State != registry.TimedOut {
-		return nil
+	if last := latest(all, a.Customer); last != nil && (last.State == registry.Pending || last.State == registry.Confirmed) {
+		return last, nil
 	}
 	if s.NewBindings != nil {
-		for _, key := range []string{"account " + a.Account, "customer " + a.Customer} {
-			if after, ok := s.NewBindings(key, s.Clock()); !ok {
-				return acme.RateLimited(after, "too many confirmations were asked for; come back in %s, or use an external account binding", after.Round(time.Second))
-			}
+		if after, ok := s.NewBindings("account "+a.Account, s.Clock()); !ok {
+			return nil, &ca.Error{Kind: ca.Limited, RetryAfter: after, Detail: "too many confirmations were asked for; come back later, or use an external account binding"}
 		}
 	}
 	a.AccountURL = s.accountURL(a.Account)
-	_, err = s.Customers.Ask(ctx, a)
-	return err
+	b, err := s.Customers.Ask(ctx, a)
+	return &b, err
 }
 
 // latest gives the newest binding to the customer, nil if there is none.

@@ -46,6 +46,7 @@ type world struct {
 	pages map[string]string // http-01: path to key authorisation
 	certs map[string]*tls.Certificate
 	gate  chan struct{} // when set, the web server answers after it is closed
+	front *httptest.Server
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
@@ -76,6 +77,7 @@ func newWorldOn(t *testing.T, db *sqldb.DB, edit func(*acmeserver.Config)) *worl
 		edit(&w.config)
 	}
 	front := httptest.NewUnstartedServer(nil)
+	w.front = front
 	w.base = "http://" + front.Listener.Addr().String()
 	w.config.Base = w.base
 	w.server = w.another()

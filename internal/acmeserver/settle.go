@@ -58,7 +58,7 @@ func (s *Server) settled(ctx context.Context, a Authorization) (Authorization, s
 	switch {
 	case err != nil:
 		problem, ok := problemIn(err)
-		if !ok || problem.Type == acme.TypeRateLimited {
+		if !ok {
 			return wait, "authorization.held", err
 		}
 		a.Status, a.Processing, a.Problem = acme.AuthorizationInvalid, time.Time{}, problem
@@ -126,19 +126,34 @@ func (s *Server) confirmation(ctx context.Context, account *Account, a *Authoriz
 		return waiting, err
 	}
 	last := latest(all, customer.ID)
-	switch {
-	case last == nil || last.State == registry.TimedOut && last.ExpiresAt.Before(a.Proven):
-		err := s.ask(ctx, registry.Asking{Account: account.ID, Customer: customer.ID, Via: registry.ViaDomain, Domain: domain,
+	if last == nil || ended(last, a.Proven) {
+		last, err = s.ask(ctx, registry.Asking{Account: account.ID, Customer: customer.ID, Via: registry.ViaDomain, Domain: domain,
 			Contact: contactOf(account), Thumbprint: account.Thumb})
-		return waiting, err
-	case last.State == registry.Refused:
-		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it refused to have this account bound to him; if that was a mistake, have him bind it, or use an account with an external account binding", domain)
-	case last.State == registry.TimedOut:
-		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it did not confirm in time that this account is his; make a new order to have him asked again, or use an account with an external account binding", domain)
-	case last.State == registry.Confirmed:
+		if err != nil {
+			return waiting, err
+		}
+	}
+	switch last.State {
+	case registry.Confirmed:
 		return granted, nil
+	case registry.Refused:
+		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it refused to have this account bound to him; if that was a mistake, have him bind it, or use an account with an external account binding", domain)
+	case registry.TimedOut:
+		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it did not confirm in time that this account is his; make a new order to have him asked again, or use an account with an external account binding", domain)
 	}
 	return waiting, nil
+}
+
+// ended tells whether a binding came to nothing before a name was proven: it says
+// nothing of this proof, and there may be another.
+func ended(b *registry.Binding, proven time.Time) bool {
+	switch b.State {
+	case registry.Refused:
+		return b.DecidedAt.Before(proven)
+	case registry.TimedOut:
+		return b.ExpiresAt.Before(proven)
+	}
+	return false
 }
 
 func contactOf(a *Account) string {
@@ -157,7 +172,7 @@ func (s *Server) settle(ctx context.Context, list []Authorization) error {
 		}
 		next, event, err := s.settled(ctx, list[i])
 		switch {
-		case err != nil && !limited(err):
+		case lasting(err):
 			return err
 		case next.held():
 			continue
@@ -170,9 +185,14 @@ func (s *Server) settle(ctx context.Context, list []Authorization) error {
 	return nil
 }
 
-func limited(err error) bool {
-	p, ok := problemIn(err)
-	return ok && p.Type == acme.TypeRateLimited
+// lasting tells whether an error keeps from telling how things stand. When a
+// customer cannot be asked now, things stand as they did.
+func lasting(err error) bool {
+	switch ca.KindOf(err) {
+	case ca.Limited, ca.Denied, ca.NotFound, ca.Conflict:
+		return false
+	}
+	return err != nil
 }
 
 // storeSettled stores the outcome. If somebody else stored one meanwhile, that is
