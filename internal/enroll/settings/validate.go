@@ -197,3 +197,12 @@ func (j *judge) issuer(key, name string) {
 		j.add(key, "%q is no issuer name: write it as in CAA records, as \"ca.example\"", name)
 	}
 }
+
+// Check judges settings that were changed after Load, by flags for one run. The error
+// is Problems.
+func (s *Settings) Check() error {
+	if wrong := s.validate(); len(wrong) > 0 {
+		return wrong
+	}
+	return nil
+}
