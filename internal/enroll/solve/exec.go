@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +34,9 @@ const (
 // end with 0.
 type Exec struct {
 	Program string // path, or a name to find in PATH
-	Raw     bool
+	// Arguments come before those above; lego gives none.
+	Arguments []string
+	Raw       bool
 	// Timeout is for one call; 0 means 2 min.
 	Timeout time.Duration
 	// Env is the program's environment; nil: this process's.
@@ -109,7 +112,7 @@ func (e *Exec) run(ctx context.Context, action string, a Answer) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var output tail
-	cmd := exec.CommandContext(ctx, e.Program, args...)
+	cmd := exec.CommandContext(ctx, e.Program, slices.Concat(e.Arguments, args)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = e.Env, &output, &output
 	// A script's children end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

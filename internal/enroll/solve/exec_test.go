@@ -3,11 +3,13 @@ package solve_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/peertest"
 	"chancery/testca"
 )
 
@@ -100,22 +103,75 @@ func TestExecArguments(t *testing.T) {
 	value := acme.DNS01Value(keyAuth)
 	answer := solve.Answer{Name: "_acme-challenge.my.example.org.", Value: value, Identifier: name("*.my.example.org"), Token: token, KeyAuth: keyAuth}
 	for _, test := range []struct {
-		raw  bool
-		env  []string
-		want []string
+		raw    bool
+		env    []string
+		before []string
+		want   []string
 	}{
-		{false, nil, []string{"_acme-challenge.my.example.org.", value, "MARK=inherited"}},
-		{false, []string{"MARK=own"}, []string{"_acme-challenge.my.example.org.", value, "MARK=own"}},
-		{true, nil, []string{"--", "my.example.org", token, keyAuth, "MARK=inherited"}},
+		{false, nil, nil, []string{"_acme-challenge.my.example.org.", value, "MARK=inherited"}},
+		{false, []string{"MARK=own"}, []string{"--zone", "a b"}, []string{"_acme-challenge.my.example.org.", value, "MARK=own"}},
+		{true, nil, nil, []string{"--", "my.example.org", token, keyAuth, "MARK=inherited"}},
 	} {
 		program, log := hook(t, "")
-		e := &solve.Exec{Program: program, Raw: test.raw, Env: test.env}
+		e := &solve.Exec{Program: program, Raw: test.raw, Env: test.env, Arguments: test.before}
 		must(t, e.Publish(t.Context(), answer))
 		must(t, e.Withdraw(t.Context(), answer))
-		want := [][]string{append([]string{"present"}, test.want...), append([]string{"cleanup"}, test.want...)}
+		want := [][]string{slices.Concat(test.before, []string{"present"}, test.want), slices.Concat(test.before, []string{"cleanup"}, test.want)}
 		got, _ := json.Marshal(calls(t, log))
 		if expected, _ := json.Marshal(want); string(got) != string(expected) {
 			t.Errorf("called with %s, want %s", got, expected)
+		}
+	}
+}
+
+// TestExecIsLegos lets lego itself call a program, and ours do the same.
+func TestExecIsLegos(t *testing.T) {
+	lego := peertest.Need(t, "lego")
+	for _, mode := range []string{"", "RAW"} {
+		ca := testca.Start(t)
+		dir := t.TempDir()
+		fifo := filepath.Join(dir, "fifo")
+		must(t, exec.Command("mkfifo", fifo).Run())
+		program, log := hook(t, fmt.Sprintf(`if [ "$1" = present ]; then echo > %s; read x < %s; fi`, fifo, fifo))
+		root := write(t, dir, "root.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Root.Raw})))
+		cmd := exec.CommandContext(t.Context(), lego, "--server", ca.Directory, "--path", dir, "--email", "a@example.org", "--accept-tos",
+			"--domains", "*.shop.example", "--dns", "exec", "--dns.resolvers", ca.DNS(), "--dns.disable-cp", "run")
+		cmd.Env = append(os.Environ(), "EXEC_PATH="+program, "EXEC_MODE="+mode, "MARK=x", "LEGO_CA_CERTIFICATES="+root)
+		var output strings.Builder
+		cmd.Stdout, cmd.Stderr = &output, &output
+		must(t, cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		called := make(chan error, 1)
+		go func() { _, err := os.ReadFile(fifo); called <- err }()
+		select {
+		case err := <-called:
+			must(t, err)
+		case err := <-ended:
+			t.Fatalf("lego called nothing: %v: %s", err, output.String())
+		}
+		theirs := calls(t, log)[0]
+		answer := solve.Answer{Identifier: name("*.shop.example")}
+		if mode == "RAW" {
+			answer.Token, answer.KeyAuth = theirs[3], theirs[4]
+			answer.Value = acme.DNS01Value(answer.KeyAuth)
+			answer.Name = "_acme-challenge.shop.example."
+		} else {
+			// lego tells no token; the value is all that is shown of it.
+			answer.Token, answer.KeyAuth = token, keyAuth
+			answer.Name, answer.Value = theirs[1], theirs[2]
+		}
+		ca.SetDNS(t, "_acme-challenge.shop.example", "TXT", answer.Value)
+		must(t, os.WriteFile(fifo, []byte("go on\n"), 0o600))
+		if err := <-ended; err != nil {
+			t.Fatalf("lego: %v: %s", err, output.String())
+		}
+		oursProgram, oursLog := hook(t, "")
+		e := &solve.Exec{Program: oursProgram, Raw: mode == "RAW", Env: []string{"MARK=x", "PATH=" + os.Getenv("PATH")}}
+		must(t, e.Publish(t.Context(), answer))
+		must(t, e.Withdraw(t.Context(), answer))
+		if ours, theirs := calls(t, oursLog), calls(t, log); !reflect.DeepEqual(ours, theirs) {
+			t.Errorf("mode %q: we call with %q, lego with %q", mode, ours, theirs)
 		}
 	}
 }
