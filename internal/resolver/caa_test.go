@@ -42,7 +42,10 @@ func TestCAA(t *testing.T) {
 		for _, chase := range []bool{true, false} {
 			s.Authentic(authentic)
 			s.ChaseAliases(chase)
-			r := newResolver(t, resolver.Config{Servers: []string{s.Addr()}, Attempts: 1, Timeout: 300 * time.Millisecond, MixCase: true})
+			r := newResolver(t, resolver.Config{Servers: []string{s.Addr()}, Attempts: 1, Timeout: 10 * time.Second, MixCase: true})
+			short := newResolver(t, resolver.Config{Servers: []string{s.Addr()}, Attempts: 1, Timeout: 50 * time.Millisecond})
+			_, err := short.CAA(t.Context(), "silent.example")
+			wantKind(t, err, resolver.Timeout)
 			for _, test := range []struct {
 				name, records, aliases string
 				kind                   resolver.Kind
@@ -62,7 +65,6 @@ func TestCAA(t *testing.T) {
 				{name: "loop.example", kind: resolver.Malformed},
 				{name: "self.example", kind: resolver.Malformed},
 				{name: "c0.example", kind: resolver.Malformed},
-				{name: "silent.example", kind: resolver.Timeout},
 				{name: "not a name", kind: resolver.BadName},
 			} {
 				got, err := r.CAA(t.Context(), test.name)
@@ -154,6 +156,14 @@ func TestBelievableEmptiness(t *testing.T) {
 			}
 		}
 	}
+	// Behind an alias the code is about its target, of which the sender may know as little.
+	addr := raw(t, func(q *dns.Msg) []*dns.Msg {
+		m := caaReply(q, &dns.CNAME{Hdr: dns.RR_Header{Rrtype: dns.TypeCNAME}, Target: "y.example."})
+		m.Rcode, m.RecursionAvailable = dns.RcodeNameError, false
+		return []*dns.Msg{m}
+	})
+	_, err := newResolver(t, resolver.Config{Servers: []string{addr}, Attempts: 1}).CAA(t.Context(), "x.example")
+	wantKind(t, err, resolver.Refused)
 }
 
 // TestOddRecords: tags and values are the bytes of the wire; a record that cannot be
@@ -251,6 +261,16 @@ func TestBogusStands(t *testing.T) {
 			t.Errorf("with an authentic answer behind: %+v, %v", got, err)
 		}
 	}
+	// Unchecked, this one only points elsewhere: it failed for want of an answer.
+	lame := raw(t, func(q *dns.Msg) []*dns.Msg {
+		m := new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+		if q.CheckingDisabled {
+			m = m.SetReply(q)
+		}
+		return []*dns.Msg{m}
+	})
+	_, err := newResolver(t, resolver.Config{Servers: []string{lame}, Attempts: 1}).CAA(t.Context(), "x.example")
+	wantKind(t, err, resolver.ServFail)
 	// A failure of another sort says nothing about signatures.
 	failing := good(false)
 	failing.Fail("x.example", dns.RcodeServerFailure)

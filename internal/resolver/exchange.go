@@ -99,10 +99,11 @@ func (r *Resolver) askServer(ctx context.Context, s *server, q question) (*dns.M
 
 // failure tells of a message with an error's code. SERVFAIL from a validator mostly
 // means that something is bogus, and few say so: for CAA it is asked once more,
-// without checking. If that gives an answer, the checking was what failed.
+// without checking. If that gives an answer, the checking was what failed. Whether
+// the server's word counts otherwise does not matter: this one only forbids.
 func (r *Resolver) failure(ctx context.Context, s *server, q question, m *dns.Msg) *Error {
 	e := rcodeError(m)
-	if m.Rcode != dns.RcodeServerFailure || e.Kind == Bogus || q.qtype != dns.TypeCAA || !s.trusted || q.bare {
+	if m.Rcode != dns.RcodeServerFailure || e.Kind == Bogus || q.qtype != dns.TypeCAA || q.bare {
 		return e
 	}
 	q.unchecked = true

@@ -64,7 +64,13 @@ func pass(s *dnstest.Server, q *dns.Msg) *dns.Msg {
 // dot serves DNS over TLS on loopback and gives where.
 func dot(t *testing.T, c tls.Certificate, answer func(*dns.Msg) *dns.Msg) string {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c}, NextProtos: []string{"dot"}})
+	return dotAt(t, "127.0.0.1", c, answer)
+}
+
+// dotAt does so at another address.
+func dotAt(t *testing.T, host string, c tls.Certificate, answer func(*dns.Msg) *dns.Msg) string {
+	t.Helper()
+	l, err := tls.Listen("tcp", net.JoinHostPort(host, "0"), &tls.Config{Certificates: []tls.Certificate{c}, NextProtos: []string{"dot"}})
 	set(t, err)
 	started := make(chan struct{})
 	s := &dns.Server{Listener: l, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
@@ -305,6 +311,12 @@ func TestUntrusted(t *testing.T) {
 			}
 		}
 	}
+	certificate, roots := certificate(t, own)
+	over := "tls://" + dotAt(t, own, certificate, func(q *dns.Msg) *dns.Msg { return pass(s, q) })
+	got, err := newResolver(t, resolver.Config{Servers: []string{over}, Roots: roots}).CAA(t.Context(), "x.example")
+	if err != nil || !got.Authentic {
+		t.Errorf("over TLS: %+v, %v", got, err)
+	}
 }
 
 // TestFailOverForCAA goes on to the good server behind any that does not serve.
@@ -322,7 +334,7 @@ func TestFailOverForCAA(t *testing.T) {
 	stranger := "tls://" + dot(t, certificate, func(q *dns.Msg) *dns.Msg { return caaReply(q) })
 	for _, first := range []string{failing.Addr(), refusing.Addr(), silent.Addr(), closed.Addr(), lame, cut, stranger, "tls://" + closed.Addr(), "https://" + closed.Addr() + "/dns-query"} {
 		for _, network := range []string{"udp", "tcp"} {
-			r := newResolver(t, resolver.Config{Servers: []string{first, good.Addr()}, Net: network, Timeout: 300 * time.Millisecond, Roots: roots})
+			r := newResolver(t, resolver.Config{Servers: []string{first, good.Addr()}, Net: network, Timeout: time.Second, Roots: roots})
 			got, err := r.CAA(t.Context(), "x.example")
 			if err != nil || len(got.Records) != 1 || got.Server != good.Addr() {
 				t.Errorf("behind %s by %s: %+v, %v", first, network, got, err)

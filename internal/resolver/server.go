@@ -161,14 +161,14 @@ func (s *server) trust(named []netip.AddrPort) {
 func (s *server) describe() string {
 	var how string
 	switch {
+	case !s.trusted:
+		return s.text + " (unprotected: what it says of DNSSEC does not count)"
 	case s.local():
 		how = "on this machine"
 	case s.via != plain:
 		how = "over TLS, as " + s.host
-	case s.named:
-		how = "named as trusted"
 	default:
-		return s.text + " (unprotected: what it says of DNSSEC does not count)"
+		how = "named as trusted"
 	}
 	return s.text + " (" + how + ": what it says of DNSSEC counts)"
 }
