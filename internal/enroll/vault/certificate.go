@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"chancery/internal/enroll/durable"
 )
@@ -80,7 +81,7 @@ func readRecord(dir string) (r Record, err error) {
 // check refuses a record that was moved, or whose generation could lead elsewhere.
 func (r Record) check(path string) error {
 	switch {
-	case r.Sheet.Name != filepath.Base(filepath.Dir(path)):
+	case strings.Contains(r.Sheet.Name, "/") || !strings.HasSuffix(path, "/"+r.Sheet.Name+"/"+recordFile):
 		return &FileError{Path: path, Reason: fmt.Sprintf("this is the record of %.80q: directories of the vault cannot be renamed; give it back its name", r.Sheet.Name)}
 	case r.Current != nil && generationNumber(r.Current.Generation) == 0:
 		return &FileError{Path: path, Reason: "this file is damaged: it names no generation; restore it from a backup"}
