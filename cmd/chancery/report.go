@@ -8,6 +8,7 @@ import (
 	"chancery/internal/admin"
 	"chancery/internal/ca"
 	"chancery/internal/config"
+	"chancery/internal/enroll"
 
 	"github.com/spf13/cobra"
 )
@@ -22,6 +23,9 @@ const (
 	exitRefused
 	exitLater
 )
+
+// endsAsRun marks the commands whose exit status is that of a run of the client (D17).
+const endsAsRun = "ends-as-run"
 
 // usageError is a mistake in what was typed.
 type usageError struct {
@@ -43,6 +47,9 @@ func badInput(format string, args ...any) error { return &inputError{fmt.Sprintf
 
 // statusOf gives the exit status for an error.
 func statusOf(err error) int {
+	if run, ok := errors.AsType[*enrolError](err); ok {
+		return run.result.ExitCode()
+	}
 	if _, ok := errors.AsType[*admin.ErrNotRunning](err); ok {
 		return exitNotRunning
 	}
@@ -52,7 +59,10 @@ func statusOf(err error) int {
 			admin.Denied: exitRefused, admin.Unavailable: exitLater, admin.Internal: exitFailed,
 		}[told.Kind]
 	}
-	_, usage := errors.AsType[*usageError](err)
+	mistake, usage := errors.AsType[*usageError](err)
+	if usage && mistake.cmd.Annotations[endsAsRun] != "" {
+		return enroll.Failed.ExitCode() // 2 would say that the present certificate is still good
+	}
 	_, input := errors.AsType[*inputError](err)
 	_, problems := errors.AsType[config.Problems](err)
 	if usage || input || problems || ca.KindOf(err) == ca.Invalid {
@@ -73,7 +83,9 @@ func (p *program) report(err error) int {
 	if problems, ok := errors.AsType[config.Problems](err); ok && len(problems) > 1 {
 		text = fmt.Sprintf("the configuration has %d mistakes:\n%s", len(problems), text)
 	}
-	fmt.Fprintf(p.err, "chancery: %s\n", strings.TrimRight(text, "\n"))
+	if text != "" { // "" = all was said
+		fmt.Fprintf(p.err, "chancery: %s\n", strings.TrimRight(text, "\n"))
+	}
 	if status := statusOf(err); status != exitDone {
 		return status
 	}

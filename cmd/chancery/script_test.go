@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": awaitServer, "fails": fails, "freeport": portFree, "mkcsr": makeCSR, "mkroot": makeRoot,
 			"certify": certify, "mkcrl": makeCRL, "capture": capture, "verify": verifyFile,
-			"signal": signalServer, "await": await,
+			"signal": signalServer, "await": await, "dns": startDNS, "envsubst": substitute, "append": appendFile, "record": setRecord,
 		},
 	})
 }
