@@ -64,7 +64,7 @@ func run(t *testing.T, role, dir string, crash int) *exec.Cmd {
 // crashes runs a role again and again, killed before the first change, before the
 // second …, each in a fresh place; then to its end in what is left, and verifies.
 func crashes(t *testing.T, role string, prepare, verify func(t *testing.T, v *Vault)) {
-	for n := 1; ; n++ {
+	for n := 1; ; n += stride {
 		dir := filepath.Join(t.TempDir(), "vault")
 		v, err := Open(dir)
 		check(t, err)
@@ -74,7 +74,7 @@ func crashes(t *testing.T, role string, prepare, verify func(t *testing.T, v *Va
 			if n < 8 {
 				t.Errorf("only %d steps", n)
 			}
-			t.Logf("%s: killed at %d steps", role, n-1)
+			t.Logf("%s: killed at up to %d steps", role, n-1)
 			return
 		}
 		if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {

@@ -1,0 +1,6 @@
+//go:build race
+
+package vault
+
+// Every process takes long to start with the race detector: it sees a third of the steps.
+const stride = 3
