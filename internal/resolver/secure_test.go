@@ -123,7 +123,7 @@ func TestOverTLS(t *testing.T) {
 	}
 	set(t, s.Set("x.example", "CAA", values...))
 	s.Fail("fail.example", dns.RcodeServerFailure)
-	right, roots := certificate(t, "dns.example", "127.0.0.1")
+	right, roots := certificate(t, "dns.example", "localhost", "127.0.0.1")
 	unnamed, unnamedRoots := certificate(t, "other.example")
 	asked := 0
 	answer := func(q *dns.Msg) *dns.Msg { asked++; return pass(s, q) }
@@ -146,6 +146,7 @@ func TestOverTLS(t *testing.T) {
 		{"https://" + dohRight + "/dns-query", roots, true},
 		{"https://" + dohRight + "/dns-query{?dns}", roots, true},
 		{"https://" + host(dohRight) + "/dns-query@127.0.0.1", roots, true},
+		{"https://" + strings.Replace(dohRight, "127.0.0.1", "localhost", 1) + "/dns-query", roots, true}, // the system finds it
 		{"https://" + host(dohOther) + "/dns-query@127.0.0.1", unnamedRoots, false},
 		{"https://" + dohRight + "/dns-query", unnamedRoots, false},
 		{"https://" + dohRight + "/dns-query", nil, false},
