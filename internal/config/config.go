@@ -150,6 +150,9 @@ type ACME struct {
 	// confirm that the account is his. Anybody can write any address there, so
 	// this sends mail that strangers cause: leave it off unless you need it.
 	BindByMail bool `toml:"bind_by_mail" live:"yes"`
+	// How long a customer has to answer. Longer than order_life it is of no use to
+	// the client that waits.
+	BindingLife Duration `toml:"binding_life"`
 	// What https://HOST/.well-known/acme gives: "directory", the ACME directory
 	// itself, or "redirect", a redirect to it, which some clients do not follow.
 	WellKnown string `toml:"well_known" live:"yes"`
@@ -303,7 +306,7 @@ func Default() *Config {
 			CAAIdentities: []string{}, Profiles: []string{"tls-server"},
 			OrderLife: 7 * day, AuthorizationLife: 30 * day, MaxNames: 100,
 			HTTP01Port: 80, TLSALPN01Port: 443,
-			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, WellKnown: "directory",
+			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, WellKnown: "directory", BindingLife: 3 * day,
 			Directories: []Directory{},
 		},
 		Validation: Validation{

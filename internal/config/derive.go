@@ -65,5 +65,8 @@ func (c *Config) oddities() (list []Warning) {
 	if (c.ACME.BindByDomain || c.ACME.BindByMail) && c.Mail.Server == "" {
 		warn("mail", "nobody is mailed, although acme has customers asked to confirm bindings: look at \"chancery binding list\", or set mail.server")
 	}
+	if c.ACME.BindByDomain && c.ACME.OrderLife < c.ACME.BindingLife {
+		warn("acme.binding_life", "is longer than order_life: an order ends before its customer's time to answer does")
+	}
 	return list
 }

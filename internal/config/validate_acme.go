@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/mail"
 	"strings"
+	"time"
 )
 
 func (v *checker) identities(key string, names []string) {
@@ -55,6 +56,7 @@ func (v *checker) directories() {
 
 func (v *checker) bindings() {
 	a := v.c.ACME
+	v.lasts("acme.binding_life", a.BindingLife, durations{time.Minute, 90 * day})
 	if a.RequireBinding && !a.BindByDomain && !a.BindByMail && !a.RequireEAB {
 		v.report("acme.require_binding", "leaves no binding but an external one: set require_eab instead, or bind_by_domain, or bind_by_mail")
 	}

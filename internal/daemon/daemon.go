@@ -18,6 +18,7 @@ import (
 	"chancery/internal/acmeserver"
 	"chancery/internal/admin"
 	"chancery/internal/config"
+	"chancery/internal/confirm"
 	"chancery/internal/status"
 )
 
@@ -42,6 +43,7 @@ type Daemon struct {
 	cert      servingCertificate
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
 	status    *status.Server
+	page      *confirm.Page                // where customers confirm
 	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
 	office    atomic.Pointer[http.Handler] // what administrators are served; replaced by Reload
 	limits    atomic.Pointer[limits]       // replaced by Reload
@@ -98,6 +100,9 @@ func (d *Daemon) wire(ctx context.Context) error {
 		return err
 	}
 	if err := d.openNonces(ctx); err != nil {
+		return err
+	}
+	if err := d.openPage(); err != nil {
 		return err
 	}
 	l, err := newLimits(d.Config.Limits, nil)

@@ -26,6 +26,7 @@ type house struct {
 	keys      *keys.Store
 	authority *ca.Authority
 	registry  *registry.Registry
+	texts     *texts // by which customers prove domains
 	plan      ca.Plan
 	place     string // names this data directory among all that share a database
 	marker    string // see [house.remember]
@@ -61,7 +62,12 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if err != nil {
 		return h, err
 	}
-	if h.registry, err = registry.New(registry.Config{Store: h.store, Sealer: external, Clock: time.Now}); err != nil {
+	if h.texts, err = newTexts(o.Config); err != nil {
+		return h, err
+	}
+	people := registryOf(o, &h)
+	people.Sealer = external
+	if h.registry, err = registry.New(people); err != nil {
 		return h, err
 	}
 	profiles, err := loadProfiles(o.Config.Profiles)

@@ -13,6 +13,7 @@ import (
 
 	"chancery/internal/admin"
 	"chancery/internal/ca"
+	"chancery/internal/confirm"
 	"chancery/internal/desk"
 )
 
@@ -37,6 +38,7 @@ func (d *Daemon) publish() {
 	room := d.acme.Load().Handler()
 	mux.Handle("/acme/", room)
 	mux.Handle("/.well-known/acme", room)
+	mux.Handle(confirm.Path, d.page)
 	pages := d.status.Handler()
 	mux.Handle("GET /root.pem", pages)
 	mux.Handle("GET /roots.pem", pages)
@@ -67,7 +69,7 @@ func (d *Daemon) statusHandler() http.Handler {
 	pages := d.status.Handler()
 	// No ServeMux: it would redirect the slashes in a GET's base64 (RFC 6960 A.1).
 	return d.counted(d.limited(refusePlainly, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || strings.HasPrefix(p, "/acme/") {
+		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || strings.HasPrefix(p, "/acme/") || strings.HasPrefix(p, confirm.Path) {
 			http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
 			return
 		}

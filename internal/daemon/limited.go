@@ -14,7 +14,7 @@ import (
 // reload that does not change it.
 type limits struct {
 	config.Limits
-	requests, accounts, orders *limit.Limit // nil: none
+	requests, accounts, orders, bindings *limit.Limit // nil: none
 }
 
 // newLimits makes the limits of a configuration. before may be nil.
@@ -32,6 +32,7 @@ func newLimits(c config.Limits, before *limits) (*limits, error) {
 		{"requests", &l.requests, before.requests, c.RequestsPerAddress, before.RequestsPerAddress},
 		{"new accounts", &l.accounts, before.accounts, c.AccountsPerAddress, before.AccountsPerAddress},
 		{"new orders", &l.orders, before.orders, c.OrdersPerAccount, before.OrdersPerAccount},
+		{"confirmations", &l.bindings, before.bindings, c.BindingRequests, before.BindingRequests},
 	} {
 		if one.now == one.was {
 			*one.to = one.old

@@ -87,6 +87,10 @@ func resourceOf(path string) string {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if first == "acme" {
 		first, rest, _ = strings.Cut(rest, "/")
+		if first == "d" { // a further directory's
+			_, rest, _ = strings.Cut(rest, "/")
+			first, rest, _ = strings.Cut(rest, "/")
+		}
 	}
 	switch {
 	case first == "order" && strings.HasSuffix(rest, "/finalize"):

@@ -35,6 +35,10 @@ func (d *Daemon) Reload(next *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
+	dns, err := dnsOf(&merged)
+	if err != nil {
+		return fmt.Errorf("the new configuration is not used: %w", err)
+	}
 	rules, err := caaRules(&merged)
 	if err == nil {
 		err = d.authority.SetCAA(rules) // the last that can fail
@@ -43,6 +47,7 @@ func (d *Daemon) Reload(next *config.Config) error {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
 	sayCAA(d.Options, &rules)
+	d.texts.dns.Store(dns)
 	d.applied = next
 	d.limits.Store(l)
 	d.replaced = append(d.replaced, d.acme.Swap(room))

@@ -39,13 +39,18 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 		OrderLife: c.ACME.OrderLife.Std(), AuthzLife: c.ACME.AuthorizationLife.Std(),
 		Attempts: 3, AttemptPause: 2 * time.Second, Workers: c.Validation.Workers,
 		Directories: directories(c.ACME), RedirectWellKnown: c.ACME.WellKnown == "redirect",
-		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow,
+		Customers: d.registry, Policy: policyOf(c.ACME),
+		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow, NewBindings: l.bindings.Allow,
 	})
 }
 
-// validator makes what goes out to look. It never reaches our own listeners,
-// and loopback only in the laboratory (see [config.Config.Loopback]).
-func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.AddressPolicy, error) {
+// policyOf gives what a configuration wants of bindings.
+func policyOf(c config.ACME) acmeserver.Policy {
+	return acmeserver.Policy{Require: c.RequireBinding, ByDomain: c.BindByDomain, ByMail: c.BindByMail}
+}
+
+// dnsOf gives the resolver of a configuration.
+func dnsOf(c *config.Config) (*resolver.Resolver, error) {
 	in := resolver.Config{HostsFile: "/etc/hosts", MixCase: true}
 	for _, server := range c.Validation.Resolvers {
 		in.Servers = append(in.Servers, withPort(server, "53"))
@@ -53,7 +58,17 @@ func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.A
 	}
 	dns, err := resolver.New(in)
 	if err != nil {
-		return nil, nil, fmt.Errorf("validation.resolvers: %w", err)
+		return nil, fmt.Errorf("validation.resolvers: %w", err)
+	}
+	return dns, nil
+}
+
+// validator makes what goes out to look. It never reaches our own listeners,
+// and loopback only in the laboratory (see [config.Config.Loopback]).
+func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.AddressPolicy, error) {
+	dns, err := dnsOf(c)
+	if err != nil {
+		return nil, nil, err
 	}
 	policy := challenge.AddressPolicy{
 		AllowLoopback: c.Loopback(), Allow: c.Validation.Allow, Deny: c.Validation.Deny, Own: d.listeners.own(),

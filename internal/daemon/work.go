@@ -33,6 +33,7 @@ func (d *Daemon) duties() []duty {
 		{"hierarchy", 5 * time.Second, d.authority.Reload},
 		{"own certificate", certificatePace, d.renewCertificate},
 		{"nonce keys", time.Minute, d.turnNonceKeys},
+		{"letters to customers", lettersPace, d.registry.Tell},
 		{"expiry", time.Hour, d.warnOfEnds},
 		{"CAA resolver", time.Hour, d.probeCAA},
 	}
