@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	},
 
 	// The client must fit a device: never ca or sqlstore.
-	"internal/enroll":   {"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys"},
+	"internal/enroll": {"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys"},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
 	"internal/station":  {"internal/sqldb", "est", "internal/keys"},
