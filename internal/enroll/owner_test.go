@@ -2,8 +2,6 @@ package enroll_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,87 +14,28 @@ import (
 	"chancery/testca"
 )
 
-// profiles gives a CA a profile for each text, beside its own.
-func profiles(t *testing.T, texts map[string]string) testca.Option {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "profiles"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range texts {
-		if err := os.WriteFile(filepath.Join(dir, "profiles", name+".toml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return testca.Data(dir)
-}
-
-// server is the shipped profile of web servers with something added.
-const server = `summary = "extended validation"
-rooms = ["acme"]
-identifiers = ["dns"]
-min_names = 1
-evidence = ["http-01", "dns-01"]
-keys = ["ecdsa-p256"]
-key_usage = ["digital-signature"]
-ext_key_usage = ["server-auth"]
-life = "90d"
-backdate = "1h"
-subject.common_name = "none"
-`
-
 // credentials makes an external account at a CA.
 func credentials(t *testing.T, ca *testca.CA) acme.ExternalAccount {
 	t.Helper()
-	made, err := admin.Call[acmeserver.KeyWanted, acmeserver.KeyMade](t.Context(), admin.Dial(ca.Socket), "eab.create", acmeserver.KeyWanted{Label: "test"})
+	return keyOf(t, ca, acmeserver.KeyWanted{Label: "test"})
+}
+
+func keyOf(t *testing.T, ca *testca.CA, wanted acmeserver.KeyWanted) acme.ExternalAccount {
+	t.Helper()
+	made, err := admin.Call[acmeserver.KeyWanted, acmeserver.KeyMade](t.Context(), admin.Dial(ca.Socket), "eab.create", wanted)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return external(t, made.ID, made.Secret)
 }
 
-// The example of auto-discovery §3.2: EV from ca1, else anything from ca1, else from ca2.
-func TestExtendedValidationFirst(t *testing.T) {
-	ev := server + "policies = [\"2.23.140.1.1\"]\n"
-	r := newRig(t, []testca.Option{profiles(t, map[string]string{"ev": ev}), testca.Profiles("tls-server", "ev")}, nil)
-	r.set("shop.example", issue("ca1.test", "validationmethods=ca-ev"), issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"))
-	c := r.client("")
-	// Without credentials: the EV record is passed over, and ca1 issues anything.
-	out := c.get(t, enroll.Options{}, "shop.example")
-	if out.Issued.Issuer != "ca1.test" || out.Issued.Kind != caa.AnyKind {
-		t.Errorf("without credentials: %+v", out.Issued)
-	}
-	bound := r.client("")
-	if err := bound.vault.SetEAB(t.Context(), "ca1.test", credentials(t, r.houses[0].ca)); err != nil {
-		t.Fatal(err)
-	}
-	out = bound.get(t, enroll.Options{}, "shop.example")
-	if out.Issued.Issuer != "ca1.test" || out.Issued.Kind != caa.ExtendedValidation {
-		t.Errorf("with credentials: %+v", out.Issued)
-	}
-	// The kind is refused: the next record is the same CA's.
-	refused := r.client("")
-	if err := refused.vault.SetEAB(t.Context(), "ca1.test", credentials(t, r.houses[0].ca)); err != nil {
-		t.Fatal(err)
-	}
-	r.houses[0].setMeta(func(m map[string]any) { delete(m["profiles"].(map[string]any), "ev") })
-	out = refused.get(t, enroll.Options{}, "shop.example")
-	if out.Issued.Issuer != "ca1.test" || out.Issued.Kind != caa.AnyKind || out.Attempts[0].Kind != caa.ExtendedValidation || out.Attempts[0].Class != enroll.ClassUnable {
-		t.Errorf("refused: %+v %+v", out.Issued, out.Attempts)
-	}
-	// And ca1 is down: ca2.
-	r.houses[0].setMeta(nil)
-	r.houses[0].set(noTLS)
-	if out = r.client("").get(t, enroll.Options{}, "shop.example"); out.Issued.Issuer != "ca2.test" {
-		t.Errorf("with ca1 down: %+v", out.Issued)
-	}
-}
-
-// A certificate that does not say that it is of the kind asked for is not installed.
+// A certificate whose policies do not say that it is of the kind asked for is not used.
 func TestWrongKindIsRefused(t *testing.T) {
-	r := newRig(t, []testca.Option{profiles(t, map[string]string{"ev": server}), testca.Profiles("tls-server", "ev")}, nil)
+	r := newRig(t, plain(2)...)
 	r.set("shop.example", issue("ca1.test", "validationmethods=ca-ev"), issue("ca2.test", "priority=2"))
-	c := r.client("")
+	c := r.client("", func(c *enroll.Config) {
+		c.Settings.CAs = []enroll.CA{{Label: "one", Issuers: []string{"ca1.test"}, Profiles: map[caa.Kind]string{caa.ExtendedValidation: "tls-server"}}}
+	})
 	if err := c.vault.SetEAB(t.Context(), "ca1.test", credentials(t, r.houses[0].ca)); err != nil {
 		t.Fatal(err)
 	}
