@@ -5,14 +5,17 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/acme"
+	"chancery/internal/acmeserver"
 	"chancery/internal/config"
 	"chancery/internal/daemon"
 	"chancery/internal/desk"
@@ -337,6 +340,46 @@ func TestCAALabelOfEV(t *testing.T) {
 	if len(leaf.Subject.Organization) != 1 || leaf.Subject.Organization[0] != "Bank Ltd" || len(leaf.Policies) != 1 || leaf.Policies[0].String() != "2.23.140.1.1" {
 		t.Errorf("the certificate says %s, %v", leaf.Subject, leaf.Policies)
 	}
+}
+
+// Over ACME the vetting of the customer behind the account makes "ca-ev" true, and
+// says what the subject is, whatever the CSR says.
+func TestCAALabelOfAVettedCustomer(t *testing.T) {
+	t.Parallel()
+	web := newSite(t)
+	s := obeying(t, web, nil)
+	web.caa(t, "bank.example", `0 issue "ca.example; validationmethods=ca-ev; priority=1"`)
+	customer := must[desk.Customer](t)(ask[desk.CustomerWanted, desk.Customer](s, "customer.add", desk.CustomerWanted{Name: "the bank"}))
+	key := must[acmeserver.KeyMade](t)(ask[acmeserver.KeyWanted, acmeserver.KeyMade](s, "eab.create", acmeserver.KeyWanted{Customer: customer.ID}))
+	c := s.stranger()
+	mac := must[[]byte](t)(base64.RawURLEncoding.DecodeString(key.Secret))
+	if _, err := c.Register(within(t, long), acme.Registration{EAB: &acme.ExternalAccount{KeyID: key.ID, Key: mac}}); err != nil {
+		t.Fatal(err)
+	}
+	own := newKey(t)
+	csr := must[[]byte](t)(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		DNSNames: []string{"bank.example"}, Subject: pkix.Name{CommonName: "bank.example", Organization: []string{"Another Bank"}, Country: []string{"FR"}},
+	}, own))
+	obtain := func(profile string) (*acme.Chain, error) {
+		return c.Obtain(within(t, long), acme.ObtainRequest{Identifiers: dnsNames("bank.example"), Profile: profile, Key: own, CSR: csr, Solver: web})
+	}
+	if _, err := obtain("ev"); refusal(err) == nil || refusal(err).Type != acme.TypeUnauthorized {
+		t.Errorf("a customer who was not vetted: %v", err)
+	}
+	must[desk.Customer](t)(ask[desk.VettingWanted, desk.Customer](s, "customer.vet", desk.VettingWanted{Customer: customer.ID,
+		Vetting: desk.Vetting{Kind: "ca-ev", Organization: "Bank Ltd", Country: "DE", Until: time.Now().Add(time.Hour)}}))
+	if _, err := obtain("tls-server"); refusal(err) == nil || refusal(err).Type != acme.TypeCAA {
+		t.Errorf("another kind: %v", err)
+	}
+	chain, err := obtain("ev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := chain.Certificates[0]
+	if len(leaf.Subject.Organization) != 1 || leaf.Subject.Organization[0] != "Bank Ltd" || len(leaf.Policies) != 1 || leaf.Policies[0].String() != "2.23.140.1.1" {
+		t.Errorf("the certificate says %s, %v", leaf.Subject, leaf.Policies)
+	}
+	s.verifies(chain, s.roots)
 }
 
 // A configuration that could not be obeyed is refused, at the start and by a
