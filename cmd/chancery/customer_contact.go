@@ -59,7 +59,7 @@ func (p *program) contactOne(verb, participle, short string) *cobra.Command {
 		Use: verb + " CUSTOMER ADDRESS", Short: short, Args: between(2, 2, contactArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := desk.ContactNamed{Customer: args[0], Address: args[1]}
-			return do(cmd.Context(), p, deed[desk.ContactNamed]{"customer.contact."+verb, in, [2]string{participle, args[1]}})
+			return do(cmd.Context(), p, deed[desk.ContactNamed]{"customer.contact." + verb, in, [2]string{participle, args[1]}})
 		},
 	}
 }
