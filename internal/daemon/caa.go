@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"chancery/internal/ca"
 	"chancery/internal/config"
@@ -66,15 +67,19 @@ func mayHonour(dns *resolver.Resolver, trusted []string) error {
 		"or set caa.parameters = false, which ignores accounturi and validationmethods in CAA records", strings.Join(doubtful, ", "))
 }
 
-// probeCAA tells the operator when the resolver for CAA does not seem to validate
+// probeCAA tells the operator of lines of issuers that there are not, which could
+// be misspelt ones, and when the resolver for CAA does not seem to validate
 // DNSSEC although records may name accounts and methods. The zone arpa is signed,
 // as the root is; where neither can be reached, as in a network of its own,
 // nothing can be known, and that is said.
 func (d *Daemon) probeCAA(ctx context.Context) error {
 	rules := d.authority.CAARules()
 	policies := []ca.CAAPolicy{rules.CAAPolicy}
-	for _, p := range rules.Lines {
+	for line, p := range rules.Lines {
 		policies = append(policies, p)
+		if d.authority.Issuers().Line(line, time.Now()) == nil {
+			d.Logger.WarnContext(ctx, "caa.lines names a line that no issuer signs for; see: chancery ca list", "line", line)
+		}
 	}
 	for _, p := range policies {
 		if p.Mode == ca.CAAOff || p.Mode == "" || !p.Parameters {

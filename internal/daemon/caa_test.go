@@ -304,6 +304,21 @@ func TestCAAModesByReload(t *testing.T) {
 	}
 }
 
+// A line of issuers can be exempt; one that there is not is pointed out.
+func TestCAAByLine(t *testing.T) {
+	t.Parallel()
+	web := newSite(t)
+	web.caa(t, "a.example", `0 issue "ca2.example"`)
+	s := obeying(t, web, func(c *config.Config) { c.CAA.Lines = []string{"issuing=off", "isuing=enforce"} })
+	if _, err := web.obtain(within(t, long), s.client(), newKey(t), "a.example"); err != nil {
+		t.Error(err)
+	}
+	until(t, "a word about the line", func() bool { return strings.Contains(s.log.String(), "line=isuing") })
+	if strings.Contains(s.log.String(), "line=issuing") {
+		t.Error("a line that there is was pointed out")
+	}
+}
+
 // A certificate of the kind ca-ev satisfies "ca-ev", and nothing else does: not
 // another kind, and not an account that nobody vetted.
 func TestCAALabelOfEV(t *testing.T) {
