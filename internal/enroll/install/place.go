@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +17,9 @@ import (
 // put back if one cannot be. What a crash left is cleared away by the next Install,
 // which may be of the same bundle: it does everything anew. Directories that are
 // missing are made, for their owner to write and everybody to enter. Others that
-// install into the same directories wait. The error is a *TargetError where the
-// target is at fault.
+// install into the same directories wait, though not for long: whoever may read a
+// directory can hold its lock. The error is a *TargetError where the target is at
+// fault.
 func (t Target) Install(ctx context.Context, b Bundle) error {
 	if err := t.Validate(); err != nil {
 		return err
@@ -32,12 +32,12 @@ func (t Target) Install(ctx context.Context, b Bundle) error {
 		return err
 	}
 	unlock, err := lockDirs(ctx, files)
-	if err != nil {
+	if err != nil && (!isBusy(err) || ctx.Err() != nil) {
 		return err
 	}
-	defer unlock()
-	for _, f := range files {
-		if err := durable.Sweep(filepath.Dir(f.Path), filepath.Base(f.Path)); err != nil {
+	if err == nil { // else what a crash left stays for another time
+		defer unlock()
+		if err := sweep(files); err != nil {
 			return err
 		}
 	}

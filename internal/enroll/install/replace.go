@@ -8,24 +8,40 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"chancery/internal/enroll/durable"
 )
 
+// patience is how long to wait for another installation, which takes less.
+var patience = 10 * time.Second
+
+func isBusy(err error) bool {
+	_, busy := errors.AsType[*durable.BusyError](err)
+	return busy
+}
+
+// sweep clears away what crashes left of the files.
+func sweep(files []durable.File) error {
+	for _, f := range files {
+		if err := durable.Sweep(filepath.Dir(f.Path), filepath.Base(f.Path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lockDirs locks all directories of the files, in one order for everybody.
 func lockDirs(ctx context.Context, files []durable.File) (unlock func(), err error) {
-	var dirs []string
-	for _, f := range files {
-		dirs = append(dirs, filepath.Dir(f.Path))
-	}
-	slices.Sort(dirs)
 	var held []func()
 	unlock = func() {
 		for _, release := range held {
 			release()
 		}
 	}
-	for _, dir := range slices.Compact(dirs) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, dir := range directories(files) {
 		release, err := durable.LockDir(ctx, dir)
 		if err != nil {
 			unlock()
