@@ -191,6 +191,8 @@ func TestBad(t *testing.T) {
 		{"[mail]\nserver = 'mail.example:25'\nfrom = 'A <a@b.example>'", "mail.from", "no mail address"},
 		{"[mail]\nserver = 'mail.example:25'\nfrom = 'a@b.example'\nuser = 'u'", "mail.user", "go together"},
 		{"[mail]\nserver = 'mail.example:25'\nfrom = 'a@b.example'\nuser = 'u'\npassword = 'secret'", "mail.password", "secrets are not written here"},
+		{"[mail]\nserver = 'localhost:25'\ntls = 'none'\nfrom = 'a@b.example'\nuser = 'u'\npassword = 'file:p'", "mail.user", "in the clear"},
+		{"acme.binding_life = '1s'", "acme.binding_life", "choose from"},
 		{"acme.order_life = 48", "acme.order_life", "text in quotes"},
 		{"acme.order_life = 1979-05-27", "acme.order_life", "a date or time"},
 		{"acme.order_life = '48'", "acme.order_life", "units"},

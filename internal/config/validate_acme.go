@@ -81,6 +81,9 @@ func (v *checker) mail() {
 	if a, err := mail.ParseAddress(m.From); err != nil || a.Address != m.From || strings.ContainsAny(m.From, "\r\n") {
 		v.report("mail.from", "%q is no mail address: write it as \"ca@corp.example\"", m.From)
 	}
+	if m.TLS == "none" && m.User != "" {
+		v.report("mail.user", "goes with TLS: a password is not sent in the clear")
+	}
 	if (m.User == "") != (m.Password == "") {
 		v.report("mail.user", "user and password go together: set both or neither")
 	}

@@ -65,7 +65,10 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	if h.texts, err = newTexts(o.Config); err != nil {
 		return h, err
 	}
-	people := registryOf(o, &h)
+	people, err := registryOf(o, &h)
+	if err != nil {
+		return h, err
+	}
 	people.Sealer = external
 	if h.registry, err = registry.New(people); err != nil {
 		return h, err

@@ -56,6 +56,7 @@ type setup struct {
 	Public, Listener, Metrics              string // addresses; Listener is the plain-HTTP side's
 	HTTPPort                               int
 	Requests                               config.Rate
+	Mail                                   string               // a mail server; then accounts need a binding, and holders are asked
 	change                                 func(*config.Config) // last; not for a process of its own
 }
 
@@ -70,6 +71,10 @@ func (s setup) config() *config.Config {
 	}
 	if s.HTTPPort != 0 {
 		c.ACME.HTTP01Port = s.HTTPPort
+	}
+	if s.Mail != "" {
+		c.ACME.RequireBinding, c.ACME.BindByDomain = true, true
+		c.Mail = config.Mail{Server: s.Mail, TLS: "none", From: "ca@ca.localhost"}
 	}
 	if s.change != nil {
 		s.change(c)

@@ -52,9 +52,10 @@ func (d *Daemon) openPage() error {
 }
 
 // registryOf gives what the registry of a configuration works with.
-func registryOf(o Options, h *house) registry.Config {
+func registryOf(o Options, h *house) (registry.Config, error) {
+	post, err := mailerOf(o.Config.Mail)
 	return registry.Config{
 		Store: h.store, Clock: time.Now, Base: o.Config.URL.Base, Patience: o.Config.ACME.BindingLife.Std(),
-		Texts: h.texts,
-	}
+		Texts: h.texts, Mailer: post,
+	}, err
 }
