@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"chancery/acme"
+	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/vault"
 )
 
@@ -129,10 +130,10 @@ func (t *turn) contacts() []string {
 func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) error {
 	r := t.run
 	if a.Status != "" && a.Status != acme.AccountValid {
-		return &inabilityError{class: ClassUnable, reason: fmt.Sprintf("the account %s is %s", a.URL, a.Status),
+		return &inabilityError{class: ClassUnable, reason: fmt.Sprintf("the account %s is %s", guard.Shown(a.URL), a.Status),
 			advice: "drop the account (chancery account) to let a new one be made"}
 	}
-	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + a.URL}))
+	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + guard.Shown(a.URL)}))
 	return r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
 		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: r.engine.config.Settings.AccountKey, EABKeyID: keyID, Status: string(a.Status)}

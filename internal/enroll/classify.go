@@ -145,7 +145,7 @@ func classifyProblem(err error, p *acme.Problem) verdict {
 	case p.Type == acme.TypeRateLimited || p.Status == http.StatusTooManyRequests:
 		return verdict{class: ClassLimited, after: p.RetryAfter, advice: "the CA limits how often it is asked; it is left alone until then"}
 	case p.Type == acme.TypeUserActionRequired:
-		return verdict{class: ClassAction, visit: p.Instance, advice: "somebody has to visit the page that the CA names, " + p.Instance}
+		return verdict{class: ClassAction, visit: p.Instance, advice: "somebody has to visit the page that the CA names: " + guard.Shown(p.Instance)}
 	case inChallenge && served[p.Type]:
 		return verdict{class: ClassUser, advice: adviceServed}
 	case finals[p.Type] != "":

@@ -22,13 +22,15 @@ type Config struct {
 	// Vault keeps what has to outlive a run.
 	Vault *vault.Vault
 	// HTTP gives the client that speaks to a CA's servers: to the one of the argument, or,
-	// when that is nil, to a stranger found by discovery.
+	// when that is nil, to a stranger found by discovery. It is asked often and gives the
+	// same client again, so that connections are used again.
 	HTTP func(configured *CA) *http.Client
 	// Solver gives what answers the challenges of a certificate.
 	Solver func(vault.Sheet) (*solve.Set, error)
 	// Notifier takes what people must be told; nil: events alone tell it.
 	Notifier Notifier
-	// Observer hears every event, one at a time and in order; nil: nobody does.
+	// Observer hears every event, one at a time and in order, and must not call the
+	// engine; nil: nobody does.
 	Observer func(Event)
 	Settings Settings
 

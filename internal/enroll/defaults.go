@@ -101,11 +101,16 @@ func (s *Settings) ca(issuer, label string) *CA {
 		if label != "" && c.Label == label {
 			return c
 		}
-		if label == "" && slices.ContainsFunc(c.Issuers, func(name string) bool { return strings.EqualFold(name, issuer) }) {
+		if label == "" && c.knownAs(issuer) {
 			return c
 		}
 	}
 	return nil
+}
+
+// knownAs tells whether a CA has that issuer domain name.
+func (c *CA) knownAs(issuer string) bool {
+	return slices.ContainsFunc(c.Issuers, func(name string) bool { return strings.EqualFold(name, issuer) })
 }
 
 // caName is what people call a CA.

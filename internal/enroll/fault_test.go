@@ -96,6 +96,7 @@ var faults = []struct {
 // Each fault at the first CA, at the first two and at the second: the best CA that is
 // left issues, and nobody is hammered.
 func TestFaultMatrix(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, plain(3)...)
 	for n, f := range faults {
 		for m, bad := range [][]int{{0}, {0, 1}, {1}} {
@@ -310,6 +311,7 @@ func TestShortRetryAfterIsWaitedFor(t *testing.T) {
 // A challenge that nobody answers is the user's own fault: the next CA is tried, once,
 // and it does not count against the first.
 func TestChallengeNotServed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, plain(3)...)
 	r.set("shop.example", issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"), issue("ca3.test", "priority=3"))
 	c := r.client("", func(c *enroll.Config) {

@@ -11,6 +11,7 @@ import (
 	"chancery/internal/acmeserver"
 	"chancery/internal/admin"
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/vault"
 	"chancery/testca"
 )
 
@@ -265,5 +266,30 @@ func TestDiscoverOrdersNothing(t *testing.T) {
 		if n := h.seen.Load(); n > 1 {
 			t.Errorf("%s got %d requests", h.issuer, n)
 		}
+	}
+}
+
+// A sheet that names a directory uses that one and no discovery, and only where the
+// names' CAA lets it.
+func TestChosenDirectory(t *testing.T) {
+	r := newRig(t, plain(2)...)
+	r.set("shop.example", issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"))
+	r.set("other.example", issue("ca1.test"))
+	want := func(name string) vault.Sheet {
+		return vault.Sheet{Names: []string{name}, CA: vault.Choice{Directory: "https://ca2.test/.well-known/acme"}}
+	}
+	r.houses[1].setMeta(func(m map[string]any) { m["caaIdentities"] = []string{"ca2.test"} })
+	c := r.client("")
+	if out, err := c.Get(t.Context(), want("shop.example"), enroll.Options{}); err != nil || out.Issued.Issuer != "ca2.test" {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err := c.Get(t.Context(), want("free.example"), enroll.Options{}); err != nil || out.Result != enroll.Issued {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if _, err := c.Get(t.Context(), want("other.example"), enroll.Options{}); err == nil {
+		t.Error("CAA names another CA")
+	}
+	if r.houses[0].seen.Load() != 0 {
+		t.Error("a CA was asked that the sheet did not name")
 	}
 }

@@ -207,8 +207,8 @@ func (r *run) asked(issuer, label string) string {
 
 // ca is what is configured for an offer's CA; nil for a stranger.
 func (r *run) ca(issuer, label string) *CA {
-	if r.chosen != nil && label == r.chosen.Label {
-		return r.chosen
+	if c := r.chosen; c != nil && (label == c.Label || label == "" && c.knownAs(issuer)) {
+		return c
 	}
 	return r.engine.config.Settings.ca(issuer, label)
 }
@@ -269,12 +269,8 @@ func (r *run) wanted(offers []caa.Offer) []caa.Offer {
 	want := caa.Kind(r.sheet.CA.Kind)
 	var kept []caa.Offer
 	for _, o := range offers {
-		if r.chosen != nil && o.Default != r.chosen.Label &&
-			!slices.ContainsFunc(r.chosen.Issuers, func(n string) bool { return strings.EqualFold(n, o.Issuer) }) {
+		if r.chosen != nil && o.Default != r.chosen.Label && !r.chosen.knownAs(o.Issuer) {
 			continue
-		}
-		if r.chosen != nil && o.Default == "" {
-			o.Default = r.chosen.Label
 		}
 		if want != caa.AnyKind && o.Kind == caa.AnyKind {
 			o.Kind = want

@@ -88,7 +88,6 @@ type house struct {
 	issuer string // its name in CAA
 	listen *httptest.Server
 	seen   atomic.Int64 // requests
-	refuse atomic.Int64 // connections that were refused
 	orders atomic.Int64
 
 	mu    sync.Mutex

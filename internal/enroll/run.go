@@ -138,6 +138,15 @@ func (r *run) key(ctx context.Context) (crypto.Signer, error) {
 	if err != nil {
 		return nil, &localError{err}
 	}
+	other := r.sheet.KeyType != "" && install.KeyType(key.Public()) != r.sheet.KeyType
+	if other || r.pending == nil && r.record.Pending != nil {
+		// The order under way is for other names, too old, or for another type of key.
+		if err := v.DropPending(ctx, r.sheet.Name); err != nil {
+			return nil, &localError{err}
+		}
+		r.pending, r.record.Pending = nil, nil
+		return r.key(ctx)
+	}
 	if r.keyHash, err = vault.PublicKeySHA256(key.Public()); err != nil {
 		return nil, &localError{err}
 	}

@@ -36,7 +36,6 @@ type turn struct {
 type obtained struct {
 	key     crypto.Signer
 	chain   *acme.Chain
-	kind    caa.Kind // as detected
 	account string
 	terms   string
 	at      string
@@ -140,9 +139,11 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 	draw := r.engine.draw()
 	err := r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
-		if a.Class != ClassUnable && a.Class != ClassSkipped {
-			r.engine.config.Settings.trip(&c.Circuit, ending{a.Class, a.Error, now, draw})
+		if a.Class == ClassUnable || a.Class == ClassSkipped {
+			c.Circuit.OpenUntil = unlease(c.Circuit, now)
+			return
 		}
+		r.engine.config.Settings.trip(&c.Circuit, ending{a.Class, a.Error, now, draw})
 	})
 	if err != nil {
 		return err
