@@ -216,18 +216,20 @@ func TestExecFails(t *testing.T) {
 
 	// One that hangs ends with its children, when the caller gives up or its time is up.
 	dir := t.TempDir()
-	fifo := filepath.Join(dir, "fifo")
-	must(t, exec.Command("mkfifo", fifo).Run())
-	program, _ = hook(t, fmt.Sprintf("echo > %s\nsleep 1000 & sleep 1000", fifo))
+	started, held := filepath.Join(dir, "started"), filepath.Join(dir, "held")
+	must(t, exec.Command("mkfifo", started, held).Run())
+	program, _ = hook(t, fmt.Sprintf("exec 3> %s\necho > %s\nsleep 1000 & sleep 1000", held, started))
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
+	done, gone := make(chan error), make(chan error)
+	go func() { _, err := os.ReadFile(held); gone <- err }()
 	go func() { done <- (&solve.Exec{Program: program}).Publish(ctx, answer) }()
-	_, err = os.ReadFile(fifo) // it has started
+	_, err = os.ReadFile(started)
 	must(t, err)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	must(t, <-gone) // nobody holds the other end any more
 	program, _ = hook(t, "sleep 1000")
 	if err := (&solve.Exec{Program: program, Timeout: 50 * time.Millisecond}).Publish(t.Context(), answer); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("too slow: %v", err)

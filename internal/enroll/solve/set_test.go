@@ -233,6 +233,52 @@ func TestTaskTidiesUp(t *testing.T) {
 	}
 }
 
+// patient is a solver that notes the contexts it is called with.
+type patient struct {
+	acme.Solver
+	cleaned []error // the contexts' errors
+	fail    error
+}
+
+func (p *patient) Types(acme.Identifier) []acme.ChallengeType { return []acme.ChallengeType{http01} }
+
+func (p *patient) Present(context.Context, acme.Identifier, acme.Challenge, string) error {
+	return nil
+}
+
+func (p *patient) CleanUp(ctx context.Context, _ acme.Identifier, _ acme.Challenge, _ string) error {
+	p.cleaned = append(p.cleaned, ctx.Err())
+	return p.fail
+}
+
+// Clean-up has a context of its own, and a failed one is left to the next start.
+func TestCleanUpAfterTheEnd(t *testing.T) {
+	failure := errors.New("the disk is full")
+	solver := &patient{fail: failure}
+	set := solve.NewSet(&solve.Journal{Dir: t.TempDir()}, solve.Choice{Solver: solver})
+	ctx, cancel := context.WithCancel(t.Context())
+	task, err := set.Begin(ctx, solve.Job{Identifiers: []acme.Identifier{name("a.example"), name("b.example")}})
+	must(t, err)
+	for _, id := range []string{"a.example", "b.example"} {
+		must(t, task.Present(ctx, name(id), challenge(http01, token), keyAuth))
+	}
+	cancel()
+	var own *solve.Error
+	if err := task.CleanUp(ctx, name("a.example"), challenge(http01, token), keyAuth); !errors.As(err, &own) || !errors.Is(err, failure) || own.Step != "clean up" {
+		t.Errorf("%v", err)
+	}
+	if err := task.Close(ctx); !errors.Is(err, failure) {
+		t.Errorf("%v", err)
+	}
+	solver.fail = nil
+	for range 2 {
+		must(t, set.Sweep(t.Context()))
+	}
+	if !slices.Equal(solver.cleaned, make([]error, 4)) {
+		t.Errorf("cleaned with %v", solver.cleaned)
+	}
+}
+
 // TestCrash kills a process while its answer stands; the next one's Sweep takes it away.
 func TestCrash(t *testing.T) {
 	if dir := os.Getenv("CHANCERY_TEST_CRASH"); dir != "" {

@@ -48,7 +48,8 @@ func TestTLSALPNAnswersValidatorsAlone(t *testing.T) {
 		{"no name", &tls.Config{NextProtos: []string{"acme-tls/1"}}, false},
 		{"no protocol", &tls.Config{ServerName: "a.example"}, false},
 		{"browser", &tls.Config{ServerName: "a.example", NextProtos: []string{"h2", "http/1.1"}}, false},
-		{"two protocols", &tls.Config{ServerName: "a.example", NextProtos: []string{"h2", "acme-tls/1"}}, false},
+		{"another protocol after it", &tls.Config{ServerName: "a.example", NextProtos: []string{"acme-tls/1", "h2"}}, false},
+		{"another protocol before it", &tls.Config{ServerName: "a.example", NextProtos: []string{"h2", "acme-tls/1"}}, false},
 	} {
 		test.config.InsecureSkipVerify = true
 		conn, err := tls.Dial("tcp", at, test.config)
