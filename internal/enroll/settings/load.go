@@ -172,7 +172,7 @@ func unknown(key string) string {
 	if meant := nearest(key, known()); meant != "" {
 		return "unknown key: did you mean " + meant + "?"
 	}
-	return "unknown key: \"chancery settings\" lists all"
+	return "unknown key: no setting has a name like it"
 }
 
 // anchor makes relative paths relative to the file, not to where somebody stood.

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 }
 
 var roles = map[string]func(context.Context, *Vault) error{
-	"obtain": obtain, "register": register, "rollover": rollover, "count": count, "hold": hold,
+	"obtain": obtain, "register": register, "rollover": rollover, "count": count, "hold": hold, "publish": publish,
 }
 
 // run starts a role; crash 0 = it is left to end.
@@ -403,37 +403,51 @@ func TestLockIsHeldByAnother(t *testing.T) {
 	unlock()
 }
 
-// Who opens "current" once never pairs a key with another's certificate.
+// publish replaces the certificate again and again.
+func publish(ctx context.Context, v *Vault) error {
+	for n := range int64(15) {
+		unlock, err := v.Lock(ctx, host)
+		if err != nil {
+			return err
+		}
+		key, err := v.PendingKey(ctx, host, "")
+		if err != nil {
+			return err
+		}
+		b, err := certify(key, n+2)
+		if err == nil {
+			_, err = v.Publish(ctx, host, Publication{Bundle: b})
+		}
+		if err != nil {
+			return err
+		}
+		unlock()
+	}
+	return nil
+}
+
+// Who opens "current" once never pairs a key with another's certificate, while
+// two processes replace it.
 func TestReadersSeeOneGeneration(t *testing.T) {
 	v := open(t)
 	_, err := v.Publish(t.Context(), host, Publication{Bundle: bundle(t, 1)})
 	check(t, err)
+	other := run(t, "publish", v.Dir(), 0)
+	check(t, other.Start())
 	done := make(chan error, 1)
 	go func() {
-		for n := range int64(30) {
-			key, err := install.NewKey("")
-			if err != nil {
-				done <- err
-				return
-			}
-			b, err := certify(key, n+2)
-			if err == nil {
-				_, err = v.Publish(context.Background(), host, Publication{Bundle: b})
-			}
-			if err != nil {
-				done <- err
-				return
-			}
-		}
-		done <- nil
+		err := publish(context.Background(), v)
+		done <- errors.Join(err, other.Wait())
 	}()
 	reads := 0
 	for {
 		select {
 		case err := <-done:
 			check(t, err)
-			if reads == 0 {
-				t.Error("nothing was read")
+			r, err := v.Record(host)
+			check(t, err)
+			if reads == 0 || r.Current.Generation != "g000031" {
+				t.Errorf("%d reads, %s is current", reads, r.Current.Generation)
 			}
 			return
 		default:
