@@ -16,6 +16,8 @@ import (
 	"chancery/internal/sqldb"
 	"chancery/internal/sqlstore"
 	"chancery/internal/storetest"
+
+	xacme "golang.org/x/crypto/acme"
 )
 
 var clerk = ca.Principal{Room: "admin", ID: "clerk"}
@@ -532,6 +534,113 @@ func TestNoPolicyReadsNothing(t *testing.T) {
 	w.obtain(w.client(), "a.example", "b.example")
 	if _, err := acmeserver.New(func() acmeserver.Config { c := w.config; c.Policy.ByDomain = true; return c }()); err == nil {
 		t.Error("a policy without customers was taken")
+	}
+}
+
+// Who turns the policy off does not leave anybody waiting.
+func TestPolicyTurnedOff(t *testing.T) {
+	o := newOffice(t, byDomain)
+	o.customer("shop.example", "")
+	c := o.account()
+	_, authz := o.proves(c, "shop.example")
+	o.stands(c, authz, acme.AuthorizationPending)
+	o.config.Policy = acmeserver.Policy{}
+	next := o.another()
+	defer o.close(next)
+	o.serve(next)
+	o.stands(c, authz, acme.AuthorizationValid)
+}
+
+// What ends while a customer is asked says so.
+func TestAuthorizationEndsWhileAsked(t *testing.T) {
+	o := newOfficeOn(t, storetest.SQLite(t), func(c *acmeserver.Config) { c.Policy, c.OrderLife = byDomain, time.Hour })
+	shop := o.customer("shop.example", "")
+	c := o.account()
+	_, authz := o.proves(c, "shop.example")
+	o.ahead.Add(int64(2 * time.Hour))
+	if err := o.server.Work(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.failed(c, authz, "ended before", "new order")
+	// The question stands, and its answer serves the next order.
+	o.decides(shop, true)
+	o.obtain(c, "shop.example")
+}
+
+// A foreign client only polls.
+func TestForeignClientWaits(t *testing.T) {
+	p := byDomain
+	p.Pause = time.Second
+	o := newOffice(t, p)
+	shop := o.customer("shop.example", "")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := &xacme.Client{Key: certKey(t), DirectoryURL: o.base + "/acme/directory"}
+	if _, err := c.Register(ctx, &xacme.Account{}, xacme.AcceptTOS); err != nil {
+		t.Fatal(err)
+	}
+	made, err := c.AuthorizeOrder(ctx, xacme.DomainIDs("shop.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.GetAuthorization(ctx, made.AuthzURLs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ch := range a.Challenges {
+		if ch.Type != "http-01" {
+			continue
+		}
+		text, err := c.HTTP01ChallengeResponse(ch.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.mu.Lock()
+		o.pages[c.HTTP01ChallengePath(ch.Token)] = text
+		o.mu.Unlock()
+		if _, err := c.Accept(ctx, ch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.until(func() bool { return len(o.asked(shop)) == 1 })
+	o.decides(shop, true)
+	if _, err := c.WaitAuthorization(ctx, made.AuthzURLs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WaitOrder(ctx, made.URI); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.CreateOrderCert(ctx, made.FinalizeURL, csr(t, certKey(t), "", "shop.example"), true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of two vetted customers the order's names tell which is meant.
+func TestTwoVettedCustomers(t *testing.T) {
+	o := newOfficeOn(t, storetest.SQLite(t), func(c *acmeserver.Config) {
+		c.Profiles, c.Policy = []string{"tls-server", "ev"}, acmeserver.Policy{ByDomain: true}
+	})
+	c := o.account()
+	for domain, name := range map[string]string{"shop.example": "Shop GmbH", "bank.example": "Bank AG"} {
+		id := o.customer(domain, "")
+		v := registry.Vetting{Kind: "ca-ev", Until: o.now().Add(24 * time.Hour), By: clerk, Subject: registry.Subject{Organization: name, Country: "DE"}}
+		if err := o.Vet(t.Context(), id, v); err != nil {
+			t.Fatal(err)
+		}
+		_, authz := o.proves(c, domain)
+		o.decides(id, true)
+		o.stands(c, authz, acme.AuthorizationValid)
+	}
+	chain, err := c.Obtain(t.Context(), acme.ObtainRequest{Identifiers: dnsNames("www.bank.example"), Profile: "ev", Key: certKey(t), Solver: solver{world: o.world}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := chain.Certificates[0].Subject.Organization; len(got) != 1 || got[0] != "Bank AG" {
+		t.Errorf("the organisation is %v", got)
+	}
+	for _, names := range [][]string{{"shop.example", "bank.example"}, {"else.example"}} {
+		_, err = c.NewOrder(t.Context(), acme.NewOrder{Identifiers: dnsNames(names...), Profile: "ev"})
+		refused(t, err, acme.TypeUnauthorized, "several vetted customers")
 	}
 }
 

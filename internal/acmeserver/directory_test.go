@@ -3,6 +3,7 @@ package acmeserver_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -67,6 +68,35 @@ func TestWellKnownPicksByHost(t *testing.T) {
 			t.Errorf("%s: external account required %t", host, got.Meta.ExternalAccountRequired)
 		}
 	}
+}
+
+// Whatever a request says of its host, it gets one of the directories as it is.
+func FuzzWellKnownHost(f *testing.F) {
+	d := newDesk(f, func(c *acmeserver.Config) { two(c); c.Base = "https://ca.example" })
+	known := map[string]bool{}
+	for _, host := range []string{"ca.example", "clients.example"} {
+		known[wellKnownOf(d, host).Body.String()] = true
+		f.Add(host + ":443")
+	}
+	if len(known) != 2 {
+		f.Fatal("the hosts have one directory")
+	}
+	f.Add("[::1]")
+	f.Add("]:[")
+	f.Add("CLIENTS.EXAMPLE.\x00")
+	f.Fuzz(func(t *testing.T, host string) {
+		if w := wellKnownOf(d, host); w.Code != 200 || !known[w.Body.String()] {
+			t.Fatalf("%q gave %d %s", host, w.Code, w.Body)
+		}
+	})
+}
+
+func wellKnownOf(d *desk, host string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/.well-known/acme", nil)
+	r.Host = host
+	w := httptest.NewRecorder()
+	d.server.Handler().ServeHTTP(w, r)
+	return w
 }
 
 func TestWellKnownRedirects(t *testing.T) {

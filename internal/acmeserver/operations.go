@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"time"
 
-	"chancery/acme"
 	"chancery/internal/admin"
 	"chancery/internal/ca"
 	"chancery/internal/registry"
@@ -15,6 +14,7 @@ import (
 // account keys where there is a registry. Errors are of the core.
 func (s *Server) Operations() []admin.Operation {
 	all := []admin.Operation{
+		admin.Op(admin.Spec{Name: "acme.account.list", Role: admin.Auditor, Summary: "lists the ACME accounts, newest first"}, s.listAccounts),
 		admin.Op(admin.Spec{Name: "acme.account.show", Role: admin.Auditor, Summary: "shows an ACME account"}, s.showAccount),
 		admin.Op(admin.Spec{Name: "acme.account.close", Role: admin.Administrator, Summary: "closes an ACME account for good; its certificates stay valid"}, s.closeAccount),
 	}
@@ -119,47 +119,4 @@ type Named struct {
 
 func (s *Server) withdrawKey(ctx context.Context, caller admin.Caller, in Named) (struct{}, error) {
 	return struct{}{}, s.Registry.Withdraw(ctx, by(caller), in.ID)
-}
-
-// AccountShown is an account as an administrator sees it.
-type AccountShown struct {
-	ID       string             `json:"id"`
-	URL      string             `json:"url"`
-	Status   acme.AccountStatus `json:"status"`
-	Contacts []string           `json:"contacts,omitempty"`
-	Binding  string             `json:"binding,omitempty"` // the external account key
-	Thumb    string             `json:"thumbprint"`        // of its key (RFC 7638)
-	Created  time.Time          `json:"created"`
-	Agreed   time.Time          `json:"agreed,omitzero"` // to the terms of service
-}
-
-func (s *Server) showAccount(ctx context.Context, _ admin.Caller, in Named) (AccountShown, error) {
-	a, err := s.accountNamed(ctx, in.ID)
-	return s.accountShown(&a), err
-}
-
-// closeAccount ends an account on the server's side (RFC 8555 §7.1.6, revoked).
-func (s *Server) closeAccount(ctx context.Context, caller admin.Caller, in Named) (AccountShown, error) {
-	a, err := s.accountNamed(ctx, in.ID)
-	if err != nil {
-		return AccountShown{}, err
-	}
-	a.Status = acme.AccountRevoked
-	err = s.Accounts.UpdateAccount(ctx, a, Write{Event: by(caller).Event(s.Clock(), "account.closed", a.ID)})
-	if ca.KindOf(err) == ca.Conflict {
-		return AccountShown{}, ca.Errorf(ca.Conflict, "the account %s has ended already", a.ID)
-	}
-	return s.accountShown(&a), err
-}
-
-func (s *Server) accountNamed(ctx context.Context, id string) (Account, error) {
-	if !wellFormed(id) {
-		return Account{}, ca.Errorf(ca.NotFound, "there is no such account; an account's id is the last part of its URL, 26 characters")
-	}
-	return s.Accounts.Account(ctx, id)
-}
-
-func (s *Server) accountShown(a *Account) AccountShown {
-	return AccountShown{ID: a.ID, URL: s.accountURL(a.ID), Status: a.Status, Contacts: a.Contacts, Binding: a.Binding,
-		Thumb: a.Thumb, Created: a.CreatedAt, Agreed: a.AgreedAt}
 }

@@ -41,6 +41,16 @@ type Accounts interface {
 	// ChangeKey replaces the key of a valid account whose key is still oldThumb
 	// (§7.3.5); kind Conflict when it is not, or when another account has the new key.
 	ChangeKey(ctx context.Context, a Account, oldThumb string, w Write) error
+	// AccountPage gives a page of all accounts, the newest first, and the cursor of
+	// the next page, "" at the end. It reads a page's rows and no more. A page is
+	// longer than its limit only if so many accounts were made in one millisecond.
+	AccountPage(ctx context.Context, q AccountQuery) (page []Account, next string, err error)
+}
+
+// AccountQuery asks for a page of accounts.
+type AccountQuery struct {
+	Limit  int    // at most so many: 1 to 1000
+	Cursor string // what the page before said; "" for the first
 }
 
 // Write is what every write carries: the nonce it spends and its event.

@@ -50,7 +50,11 @@ func (s *Server) takeOver(ctx context.Context, a Authorization) error {
 	}
 	if key == nil || !s.Clock().Before(a.Expires) {
 		defer p.end()
+		held := a.held()
 		a.Status, a.Processing = acme.AuthorizationInvalid, time.Time{}
+		if held {
+			a.Problem = acme.Unauthorized("the name was proven, but the authorization ended before the customer who registered it confirmed that this account is his; make a new order")
+		}
 		if a.Problem == nil {
 			a.Problem = acme.Unauthorized("the account or the authorization ended before the name was proven")
 		}
