@@ -48,23 +48,28 @@ func (t Target) Holds(b Bundle) (bool, error) {
 	}
 	plain := t
 	plain.PKCS12 = "" // not encoded for nothing
-	files, err := plain.files(b)
+	owner, err := t.owner()
 	if err != nil {
 		return false, err
 	}
-	for _, f := range files {
-		info, err := os.Stat(f.Path)
+	wanted, err := plain.contents(b)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range t.places() {
+		info, err := os.Stat(p.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
 		if err != nil {
-			return false, durable.Explain(err, f.Path)
+			return false, durable.Explain(err, p.path)
 		}
-		data, err := os.ReadFile(f.Path)
+		data, err := os.ReadFile(p.path)
 		if err != nil {
-			return false, durable.Explain(err, f.Path)
+			return false, durable.Explain(err, p.path)
 		}
-		if !bytes.Equal(data, f.Data) || info.Mode().Perm() != f.Mode.Perm() || !owned(info, f.Owner) {
+		same := p.path == t.PKCS12 || bytes.Equal(data, wanted[p.field])
+		if !same || info.Mode().Perm() != t.mode(p) || !owned(info, owner) {
 			return false, nil
 		}
 	}

@@ -115,6 +115,9 @@ func TestInstall(t *testing.T) {
 		if holds, err := target.Holds(b); err != nil || holds {
 			t.Fatalf("holds what was never installed: %t, %v", holds, err)
 		}
+		if serial == 0 && len(tree(t, dir)) != 1 {
+			t.Error("looking changed something")
+		}
 		check(t, target.Install(t.Context(), b))
 		if holds, err := target.Holds(b); err != nil || !holds {
 			t.Errorf("does not hold what was installed: %v", err)

@@ -65,18 +65,21 @@ func (t Target) files(b Bundle) ([]durable.File, error) {
 			return nil, &TargetError{Path: p.path, Reason: "leads to the same file as " + before + ": choose two"}
 		}
 		seen[path] = p.path
-		mode := fs.FileMode(t.Mode)
-		if mode == 0 {
-			mode = 0o644
-		}
-		if p.secret {
-			if mode = fs.FileMode(t.KeyMode); mode == 0 {
-				mode = 0o600
-			}
-		}
-		files = append(files, durable.File{Path: path, Data: contents[p.field], Mode: mode, Owner: owner})
+		files = append(files, durable.File{Path: path, Data: contents[p.field], Mode: t.mode(p), Owner: owner})
 	}
 	return files, nil
+}
+
+// mode gives the permissions that a file is to have.
+func (t Target) mode(p place) fs.FileMode {
+	mode, otherwise := t.Mode, fs.FileMode(0o644)
+	if p.secret {
+		mode, otherwise = t.KeyMode, 0o600
+	}
+	if mode == 0 {
+		return otherwise
+	}
+	return fs.FileMode(mode)
 }
 
 // contents encodes what is wanted.
