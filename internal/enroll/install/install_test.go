@@ -115,8 +115,8 @@ func TestInstall(t *testing.T) {
 		if holds, err := target.Holds(b); err != nil || holds {
 			t.Fatalf("holds what was never installed: %t, %v", holds, err)
 		}
-		if serial == 0 && len(tree(t, dir)) != 1 {
-			t.Error("looking changed something")
+		if _, err := os.Stat(filepath.Join(dir, "a")); serial == 0 && err == nil {
+			t.Error("looking made a directory")
 		}
 		check(t, target.Install(t.Context(), b))
 		if holds, err := target.Holds(b); err != nil || !holds {
