@@ -17,6 +17,7 @@ var migrations = []sqldb.Migration{
 	{Number: 7, Name: "ended authorizations", SQL: endedSchema},
 	{Number: 8, Name: "held authorizations", SQL: heldSchema},
 	{Number: 9, Name: "people", SQL: peopleSchema},
+	{Number: 10, Name: "bindings by pair", SQL: pairSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -20,6 +20,7 @@ var applied = []string{
 	"c9fb1d5851ea76bd", // ended authorizations
 	"f46f19a0fedcf251", // held authorizations
 	"7656154f56645588", // people
+	"068889cfc1decb94", // bindings by pair
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -58,3 +58,7 @@ var peopleSchema = []string{
 	`CREATE INDEX external_key_uses_by_key ON external_key_uses (external_key, at)`,
 	`INSERT INTO external_key_uses (account, external_key, at) SELECT account, id, used FROM external_keys WHERE used > 0`,
 }
+
+// pairSchema finds what was asked of a customer for an account, also where he has
+// thousands of bindings.
+var pairSchema = []string{`CREATE INDEX bindings_by_pair ON bindings (account, customer)`}

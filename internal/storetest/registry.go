@@ -19,6 +19,7 @@ func Registry(t *testing.T, s AccountsStore) {
 	t.Run("key for several accounts", func(t *testing.T) { severalUses(ctx, t, s) })
 	t.Run("key for many accounts", func(t *testing.T) { manyUses(ctx, t, s) })
 	t.Run("key of a customer binds", func(t *testing.T) { keyBinds(ctx, t, s) })
+	t.Run("questions have conditions", func(t *testing.T) { questions(ctx, t, s) })
 	t.Run("lists are by customer", func(t *testing.T) { customersApart(ctx, t, s) })
 }
 
@@ -181,4 +182,45 @@ func customersApart(ctx context.Context, t *testing.T, s AccountsStore) {
 	if _, err := s.Customer(ctx, "nobody"); ca.KindOf(err) != ca.NotFound {
 		t.Errorf("an unknown customer gave %v", err)
 	}
+}
+
+// The store itself keeps to the conditions, whatever was read before.
+func questions(ctx context.Context, t *testing.T, s AccountsStore) {
+	c := newCustomer(ctx, t, s)
+	ask := func(account string, at time.Time) (registry.Binding, error) {
+		b := registry.Binding{ID: ca.NewID(), Account: account, AccountURL: "https://x", Customer: c.ID, Via: registry.ViaAdmin,
+			State: registry.Pending, AskedAt: at, ExpiresAt: at.Add(time.Hour)}
+		q := registry.Question{Binding: b, RefusedSince: at.Add(-24 * time.Hour), Since: at.Add(-24 * time.Hour), PerCustomer: 3, PerContact: 3}
+		return b, s.Ask(ctx, q, registrar.Event(at, "binding.asked", b.ID))
+	}
+	decide := func(b registry.Binding, state registry.BindingState, at time.Time) error {
+		b.State, b.DecidedAt, b.DecidedBy = state, at, registrar
+		return s.Decide(ctx, b, registrar.Event(at, "binding.decided", b.ID))
+	}
+	account := ca.NewID()
+	want := func(what string, kind ca.Kind, err error) {
+		t.Helper()
+		if ca.KindOf(err) != kind {
+			t.Errorf("%s gave %v, want %q", what, err, kind)
+		}
+	}
+	first, err := ask(account, base)
+	want("a question", "", err)
+	_, err = ask(account, base.Add(time.Minute))
+	want("an open question", ca.Conflict, err)
+	want("a decision when the time is over", ca.Conflict, decide(first, registry.Confirmed, base.Add(time.Hour)))
+	second, err := ask(account, base.Add(time.Hour))
+	want("a question after the time", "", err)
+	want("a late decision on the first", ca.Conflict, decide(first, registry.Refused, base))
+	want("a refusal", "", decide(second, registry.Refused, base.Add(time.Hour)))
+	want("a second decision", ca.Conflict, decide(second, registry.Confirmed, base.Add(time.Hour)))
+	_, err = ask(account, base.Add(24*time.Hour))
+	want("a question within a day of the refusal", ca.Conflict, err)
+	other, err := ask(ca.NewID(), base.Add(time.Hour))
+	want("another account's", "", err)
+	_, err = ask(ca.NewID(), base.Add(time.Hour))
+	want("one too many", ca.Conflict, err)
+	want("suspending", "", s.SetSuspended(ctx, c.ID, base, registrar.Event(base, "customer.suspended", c.ID)))
+	want("confirming for a suspended customer", ca.Denied, decide(other, registry.Confirmed, base.Add(time.Hour)))
+	want("refusing for a suspended customer", "", decide(other, registry.Refused, base.Add(time.Hour)))
 }
