@@ -133,7 +133,7 @@ func orDash(text string) string {
 func (p *program) eabWithdraw() *cobra.Command {
 	return &cobra.Command{
 		Use: "withdraw KEY-ID", Short: "withdraw a key: no account more is opened with it",
-		Long: "Withdraws a key. Accounts that were opened with it stay; close them one by one with\nchancery account deactivate. chancery eab show lists them.",
+		Long: "Withdraws a key. Accounts that were opened with it stay; close them one by one with\nchancery acme account deactivate. chancery eab show lists them.",
 		Args: between(1, 1, "the key's id; see: chancery eab list"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, err := call[acmeserver.Named, struct{}](cmd.Context(), p, "eab.withdraw", acmeserver.Named{ID: args[0]})

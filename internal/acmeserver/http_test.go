@@ -198,6 +198,15 @@ func TestOperations(t *testing.T) {
 	if err := operate(t, d, "acme.account.show", acmeserver.Named{ID: id}, &shown); err != nil || shown.Binding != made.ID || shown.URL != c.AccountURL {
 		t.Errorf("the account is shown as %+v, %v", shown, err)
 	}
+	var all acmeserver.AccountsShown
+	if err := operate(t, d, "acme.account.list", acmeserver.AccountsWanted{}, &all); err != nil || len(all.Accounts) != 1 || all.Accounts[0].URL != c.AccountURL || all.Next != "" {
+		t.Errorf("the accounts are listed as %+v, %v", all, err)
+	}
+	for _, wrong := range []acmeserver.AccountsWanted{{Limit: -1}, {Limit: 1001}, {Cursor: "x"}} {
+		if err := operate(t, d, "acme.account.list", wrong, &all); err == nil {
+			t.Errorf("%+v was answered", wrong)
+		}
+	}
 	if err := operate(t, d, "acme.account.close", acmeserver.Named{ID: id}, &shown); err != nil || shown.Status != acme.AccountRevoked {
 		t.Errorf("closing gave %+v, %v", shown, err)
 	}

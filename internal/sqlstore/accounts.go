@@ -62,18 +62,31 @@ func (s *Store) AccountByThumb(ctx context.Context, thumb string) (acmeserver.Ac
 }
 
 func (s *Store) account(ctx context.Context, query, key string) (acmeserver.Account, error) {
-	var a acmeserver.Account
-	var jwk, contacts, jws string
-	var agreed, created int64
-	err := s.db.One(ctx, query, []any{key}, &a.ID, &jwk, &a.Thumb, &a.Status, &contacts, &agreed, &a.Binding, &jws, &created)
-	if err != nil {
+	row := accountRow{}
+	if err := s.db.One(ctx, query, []any{key}, row.columns()...); err != nil {
 		return acmeserver.Account{}, missing(err, "there is no such account")
 	}
-	a.Key, a.AgreedAt, a.CreatedAt = json.RawMessage(jwk), instant(agreed), instant(created)
-	if jws != "" {
-		a.BindingJWS = json.RawMessage(jws)
+	return row.account()
+}
+
+// accountRow is a row as accountColumns has it.
+type accountRow struct {
+	acmeserver.Account
+	jwk, contacts, jws string
+	agreed, created    int64
+}
+
+func (r *accountRow) columns() []any {
+	return []any{&r.ID, &r.jwk, &r.Thumb, &r.Status, &r.contacts, &r.agreed, &r.Binding, &r.jws, &r.created}
+}
+
+func (r *accountRow) account() (acmeserver.Account, error) {
+	a := r.Account
+	a.Key, a.AgreedAt, a.CreatedAt = json.RawMessage(r.jwk), instant(r.agreed), instant(r.created)
+	if r.jws != "" {
+		a.BindingJWS = json.RawMessage(r.jws)
 	}
-	return a, json.Unmarshal([]byte(contacts), &a.Contacts)
+	return a, json.Unmarshal([]byte(r.contacts), &a.Contacts)
 }
 
 // UpdateAccount implements [acmeserver.Accounts].

@@ -31,6 +31,7 @@ func Accounts(t *testing.T, s AccountsStore) {
 	t.Run("updated while valid", func(t *testing.T) { updated(ctx, t, s) })
 	t.Run("key changed", func(t *testing.T) { keyChanged(ctx, t, s) })
 	t.Run("writes spend", func(t *testing.T) { writesSpend(ctx, t, s) })
+	t.Run("pages", func(t *testing.T) { accountPages(ctx, t, s) })
 	t.Run("external key used once", func(t *testing.T) { externalKeyOnce(ctx, t, s) })
 	t.Run("external keys", func(t *testing.T) { externalKeys(ctx, t, s) })
 }
