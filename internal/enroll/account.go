@@ -104,7 +104,7 @@ func (t *turn) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := r.engine.config.Vault.CreateAccountKey(ctx, t.at, r.engine.config.Settings.AccountKey)
+	key, err := r.engine.config.Vault.CreateAccountKey(ctx, t.at, t.keyType())
 	if err != nil {
 		return &localError{err}
 	}
@@ -127,6 +127,14 @@ func (t *turn) contacts() []string {
 	return slices.Clone(t.run.engine.config.Settings.Contacts)
 }
 
+// keyType is that of a new account's key.
+func (t *turn) keyType() string {
+	if t.conf != nil && t.conf.AccountKey != "" {
+		return t.conf.AccountKey
+	}
+	return t.run.engine.config.Settings.AccountKey
+}
+
 func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) error {
 	r := t.run
 	if a.Status != "" && a.Status != acme.AccountValid {
@@ -136,7 +144,7 @@ func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) e
 	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + guard.Shown(a.URL)}))
 	return r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
-		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: r.engine.config.Settings.AccountKey, EABKeyID: keyID, Status: string(a.Status)}
+		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: t.keyType(), EABKeyID: keyID, Status: string(a.Status)}
 		if old := c.Account; old != nil && keyID == "" {
 			made.EABKeyID, made.Created, made.KeyType = old.EABKeyID, old.Created, old.KeyType
 		}

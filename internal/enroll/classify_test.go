@@ -107,7 +107,7 @@ func TestBudget(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	p := &patience{tries: 4, total: time.Minute, pause: 2 * time.Second}
+	p := &patience{tries: 4, total: time.Minute, pause: 2 * time.Second, most: time.Minute}
 	fail := func(context.Context) error { return errors.New("x") }
 	var waits []time.Duration
 	for {
@@ -122,7 +122,7 @@ func TestPatience(t *testing.T) {
 	if fmt.Sprint(waits) != "[1s 2s 4s]" {
 		t.Errorf("waits %v", waits)
 	}
-	p = &patience{tries: 9, total: 30 * time.Second, pause: 2 * time.Second, used: 1}
+	p = &patience{tries: 9, total: 30 * time.Second, pause: 2 * time.Second, most: time.Minute, used: 1}
 	if wait, more := p.again(10*time.Second, 0); !more || wait != 10*time.Second {
 		t.Errorf("Retry-After within the time: %v, %t", wait, more)
 	}
@@ -131,7 +131,7 @@ func TestPatience(t *testing.T) {
 	}
 	p.used = 60
 	p.tries = 99
-	if wait, more := p.again(0, 0.999); more && wait > longestPause {
+	if wait, more := p.again(0, 0.999); more && wait > time.Minute {
 		t.Errorf("pause %v", wait)
 	}
 }
@@ -179,19 +179,21 @@ func TestCircuit(t *testing.T) {
 
 func TestDue(t *testing.T) {
 	at := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+	s := Settings{}.filled()
+	e := &Engine{config: Config{Settings: s}}
 	rec := vault.Record{Current: &vault.Issued{NotBefore: at(1), NotAfter: at(31)}}
-	if got := Due(rec); !got.Equal(at(21)) {
+	if got := e.Due(rec); !got.Equal(at(21)) {
 		t.Errorf("without a window: %v", got)
 	}
 	rec.Window = &vault.Window{Chosen: at(11)}
-	if got := Due(rec); !got.Equal(at(11)) {
+	if got := e.Due(rec); !got.Equal(at(11)) {
 		t.Errorf("with one: %v", got)
 	}
 	rec.Window.Chosen = at(31)
-	if got := Due(rec); !got.Equal(at(21)) {
+	if got := e.Due(rec); !got.Equal(at(21)) {
 		t.Errorf("with one that begins too late: %v", got)
 	}
-	if !near(at(1), at(31), at(29)) || near(at(1), at(31), at(22)) {
+	if !s.near(rec.Current, at(29)) || s.near(rec.Current, at(22)) {
 		t.Error("near is not the last ninth")
 	}
 }

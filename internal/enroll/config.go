@@ -50,6 +50,10 @@ type Settings struct {
 	// Rules and DiscoveryOnRequest are caa.Question's.
 	Rules              caa.Rules
 	DiscoveryOnRequest bool
+	// NoDiscovery: CAA still says who may issue, but only configured CAs are asked. Only
+	// lets discovery find these issuer names alone; empty: any.
+	NoDiscovery bool
+	Only        []string
 	// RequireAuthentic permits no discovery without DNSSEC (--dnssec require).
 	RequireAuthentic bool
 	// Identities says what directories must say of their issuer names: "prefer", which ""
@@ -74,6 +78,14 @@ type Settings struct {
 	// FirstPause is the longest first pause between two tries; it doubles with each; 0
 	// is 2 seconds.
 	FirstPause time.Duration
+	// LongestPause is the most that is waited between two tries unless the CA asks for
+	// more; 0 is a minute.
+	LongestPause time.Duration
+	// Total is the longest time for all CAs of one run; 0 is no limit but theirs.
+	Total time.Duration
+	// RenewBefore is the part of a certificate's life that is left when it is renewed,
+	// where the CA does not say; 0 is a third.
+	RenewBefore float64
 	// BreakAfter failures in a row for want of availability set a CA back; 0 is 3.
 	BreakAfter int
 	// BreakFor is for how long at first; it doubles up to a day; 0 is 15 minutes.
@@ -99,12 +111,15 @@ type CA struct {
 	Identities string
 	// Roots are the anchors of what it issues; nil: Settings.Roots.
 	Roots *x509.CertPool
-	// Profiles maps kinds to its ACME profiles (draft-ietf-acme-profiles).
+	// Profiles maps kinds to its ACME profiles (draft-ietf-acme-profiles); that of
+	// caa.AnyKind is for orders that ask for no kind.
 	Profiles map[caa.Kind]string
 	// Policies are further certificate policies by which it marks a kind, as dotted OIDs.
 	Policies map[caa.Kind][]string
 	// AgreeTerms: the user has agreed to its terms of service.
 	AgreeTerms bool
+	// AccountKey overrides Settings.AccountKey if it is not "".
+	AccountKey string
 	// Contacts replace Settings.Contacts if there are any.
 	Contacts []string
 }

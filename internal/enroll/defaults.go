@@ -22,12 +22,17 @@ const (
 	defaultBreakAfter = 3
 	defaultBreakFor   = 15 * time.Minute
 	defaultTellAfter  = 2
+
+	defaultLongestPause = time.Minute
+	defaultRenewBefore  = 1.0 / 3
 )
 
 func (s Settings) filled() Settings {
 	fill(&s.Patience, defaultPatience)
 	fill(&s.Tries, defaultTries)
 	fill(&s.FirstPause, defaultFirstPause)
+	fill(&s.LongestPause, defaultLongestPause)
+	fill(&s.RenewBefore, defaultRenewBefore)
 	fill(&s.BreakAfter, defaultBreakAfter)
 	fill(&s.BreakFor, defaultBreakFor)
 	fill(&s.TellAfter, defaultTellAfter)
@@ -37,7 +42,7 @@ func (s Settings) filled() Settings {
 	return s
 }
 
-func fill[N int | time.Duration](n *N, otherwise N) {
+func fill[N int | float64 | time.Duration](n *N, otherwise N) {
 	if *n <= 0 {
 		*n = otherwise
 	}
@@ -45,6 +50,9 @@ func fill[N int | time.Duration](n *N, otherwise N) {
 
 // check finds what no run could work with.
 func (s Settings) check() error {
+	if s.RenewBefore >= 1 {
+		return fmt.Errorf("enroll: a certificate with %g of its life left cannot be renewed", s.RenewBefore)
+	}
 	var labels []string
 	for _, c := range s.CAs {
 		if c.Label == "" || slices.Contains(labels, c.Label) {

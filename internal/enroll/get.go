@@ -46,9 +46,10 @@ func (e *Engine) Renew(ctx context.Context, name string, o Options) (Outcome, er
 }
 
 // Due is when a certificate is to be renewed: at the moment drawn from the window that
-// the CA suggests, if there is one, else when a third of its life is left. A moment
-// behind its end counts as that third too: such a window helps nobody.
-func Due(rec vault.Record) time.Time {
+// the CA suggests, if there is one, else when as much of its life is left as the settings
+// say. A moment behind its end counts as none: such a window helps nobody. It is zero for
+// a record without a certificate.
+func (e *Engine) Due(rec vault.Record) time.Time {
 	c := rec.Current
 	if c == nil {
 		return time.Time{}
@@ -56,7 +57,8 @@ func Due(rec vault.Record) time.Time {
 	if w := rec.Window; w != nil && !w.Chosen.IsZero() && w.Chosen.Before(c.NotAfter) {
 		return w.Chosen
 	}
-	return c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 3)
+	life := c.NotAfter.Sub(c.NotBefore)
+	return c.NotAfter.Add(-time.Duration(e.config.Settings.RenewBefore * float64(life)))
 }
 
 // whole is the run, under the certificate's lock.
@@ -71,7 +73,7 @@ func (r *run) whole(ctx context.Context) (Outcome, error) {
 		r.deploy(ctx) // an earlier run got it, and was ended before it was in place
 	}
 	if r.keep() {
-		due := Due(r.record)
+		due := r.engine.Due(r.record)
 		r.tell(Event{Kind: EventNotDue, Until: due, NotAfter: rec.Current.NotAfter, Result: NotDue,
 			Message: fmt.Sprintf("not due before %s", due.Format(time.RFC3339))})
 		return Outcome{Result: NotDue, Certificate: r.sheet.Name, Issued: rec.Current, NotBefore: due, Path: v.Lineage(r.sheet.Name), Warnings: r.warnings}, nil
@@ -97,7 +99,7 @@ func (r *run) keep() bool {
 		return false
 	}
 	same := slices.Equal(sortedNames(r.record.Sheet.Names), sortedNames(r.sheet.Names))
-	return same && r.engine.config.Now().Before(Due(r.record))
+	return same && r.engine.config.Now().Before(r.engine.Due(r.record))
 }
 
 func sortedNames(list []string) []string {
@@ -137,6 +139,11 @@ func (r *run) obtain(ctx context.Context) (*obtained, caa.Offer, error) {
 	}
 	if err := r.hooks(ctx, install.Pre, install.Facts{}); err != nil {
 		return nil, caa.Offer{}, &localError{err}
+	}
+	if total := r.engine.config.Settings.Total; total > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, total)
+		defer cancel()
 	}
 	return r.walk(ctx, offers)
 }
@@ -256,7 +263,7 @@ func (r *run) mayStepDown() bool {
 		return true
 	}
 	c := r.record.Current
-	return c == nil || near(c.NotBefore, c.NotAfter, r.engine.config.Now())
+	return c == nil || r.engine.config.Settings.near(c, r.engine.config.Now())
 }
 
 func fingerprint(der []byte) string {

@@ -293,3 +293,33 @@ func TestChosenDirectory(t *testing.T) {
 		t.Error("a CA was asked that the sheet did not name")
 	}
 }
+
+// The settings may close discovery, or open it for some CAs only; a configured default is
+// asked all the same where CAA names it.
+func TestDiscoveryIsClosed(t *testing.T) {
+	r := newRig(t, plain(2)...)
+	r.set("shop.example", issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"))
+	for name, settings := range map[string]enroll.Settings{
+		"only one":   {Only: []string{"CA2.test"}},
+		"none":       {NoDiscovery: true, CAs: []enroll.CA{{Label: "two", Issuers: []string{"ca2.test"}, Default: true}}},
+		"none there": {NoDiscovery: true, CAs: []enroll.CA{{Label: "two", Issuers: []string{"ca2.test"}}}},
+	} {
+		c := r.client("", func(c *enroll.Config) {
+			settings.Roots = c.Settings.Roots
+			c.Settings = settings
+		})
+		out, err := c.Get(t.Context(), sheet("shop.example"), enroll.Options{})
+		if name == "none there" {
+			if err == nil {
+				t.Errorf("%s: %s issued", name, out.Issued.Issuer)
+			}
+			continue
+		}
+		if err != nil || out.Issued.Issuer != "ca2.test" {
+			t.Errorf("%s: %+v, %v", name, out.Issued, err)
+		}
+	}
+	if r.houses[0].seen.Load() != 0 {
+		t.Error("a CA was asked that is not to be discovered")
+	}
+}

@@ -3,6 +3,8 @@ package enroll
 import (
 	"context"
 	"time"
+
+	"chancery/internal/enroll/vault"
 )
 
 // patience bounds what one CA costs in one run (D14): tries, and time by the monotonic
@@ -11,13 +13,11 @@ type patience struct {
 	tries int
 	total time.Duration
 	pause time.Duration // the longest first pause
+	most  time.Duration // the longest of all
 
 	used  int
 	spent time.Duration
 }
-
-// longestPause is the most that is waited between two tries of one's own accord.
-const longestPause = time.Minute
 
 // full is how long before its end a certificate leaves all the time there is for a CA.
 const full = 24 * time.Hour
@@ -51,7 +51,7 @@ func (p *patience) again(after time.Duration, draw float64) (time.Duration, bool
 	if p.used >= p.tries {
 		return 0, false
 	}
-	ceiling := min(p.pause<<min(p.used-1, 10), longestPause)
+	ceiling := min(p.pause<<min(p.used-1, 10), p.most)
 	wait := max(time.Duration(draw*float64(ceiling)), after)
 	if wait >= p.left() {
 		return 0, false
@@ -60,8 +60,9 @@ func (p *patience) again(after time.Duration, draw float64) (time.Duration, bool
 }
 
 // near tells whether a certificate is so near its end that a step down in kind is better
-// than to wait (D13): the ordinary time to renew is the last third of its life, and this
-// is the last third of that.
-func near(notBefore, notAfter, now time.Time) bool {
-	return notAfter.Sub(now) < notAfter.Sub(notBefore)/9
+// than to wait (D13): in the last third of the time that is left for renewals, which by
+// default is the last ninth of its life.
+func (s Settings) near(c *vault.Issued, now time.Time) bool {
+	life := c.NotAfter.Sub(c.NotBefore)
+	return c.NotAfter.Sub(now) < time.Duration(s.RenewBefore*float64(life))/3
 }

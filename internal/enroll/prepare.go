@@ -265,10 +265,14 @@ func (r *run) choose(ctx context.Context) error {
 }
 
 // wanted leaves of a plan what the sheet wants: the chosen CA, the kind.
-func (r *run) wanted(offers []caa.Offer) []caa.Offer {
+func (r *run) wanted(plan *caa.Plan) {
 	want := caa.Kind(r.sheet.CA.Kind)
 	var kept []caa.Offer
-	for _, o := range offers {
+	for _, o := range plan.Offers {
+		if o.Default == "" && r.chosen == nil && !r.discoverable(&o) {
+			plan.Excluded = append(plan.Excluded, caa.Exclusion{Issuer: o.Issuer, Reason: "this client is not to discover it (configuration)"})
+			continue
+		}
 		if r.chosen != nil && o.Default != r.chosen.Label && !r.chosen.knownAs(o.Issuer) {
 			continue
 		}
@@ -280,5 +284,20 @@ func (r *run) wanted(offers []caa.Offer) []caa.Offer {
 		}
 		kept = append(kept, o)
 	}
-	return kept
+	plan.Offers = kept
+}
+
+// discoverable tells whether the settings let an offer's CA be discovered. If they do
+// not, and it is a configured default, it is asked as that.
+func (r *run) discoverable(o *caa.Offer) bool {
+	s := r.engine.config.Settings
+	if !s.NoDiscovery && (len(s.Only) == 0 || slices.ContainsFunc(s.Only, func(n string) bool { return strings.EqualFold(n, o.Issuer) })) {
+		return true
+	}
+	c := s.ca(o.Issuer, "")
+	if c == nil || !c.Default {
+		return false
+	}
+	o.Default = c.Label
+	return true
 }

@@ -206,7 +206,7 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 	if err != nil {
 		return plan, err
 	}
-	plan.Offers = r.wanted(plan.Offers)
+	r.wanted(&plan)
 	if len(plan.Offers) == 0 {
 		return plan, &caa.ChoiceError{Cause: caa.CauseNobody, Names: plan.Names}
 	}

@@ -158,7 +158,7 @@ func (r *run) stage(now time.Time) string {
 		return "none"
 	case !now.Before(c.NotAfter):
 		return "expired"
-	case near(c.NotBefore, c.NotAfter, now):
+	case r.engine.config.Settings.near(c, now):
 		return "near"
 	}
 	return "good"

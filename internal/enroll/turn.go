@@ -121,7 +121,7 @@ func (r *run) patienceFor(at string) *patience {
 	p := r.patiences[at]
 	if p == nil {
 		left, first := r.left()
-		p = &patience{tries: s.Tries, total: budget(s.Patience, left, first), pause: s.FirstPause}
+		p = &patience{tries: s.Tries, total: budget(s.Patience, left, first), pause: s.FirstPause, most: s.LongestPause}
 		r.patiences[at] = p
 	}
 	p.tries = max(s.Tries, p.used+1)
@@ -252,7 +252,7 @@ func (t *turn) profileFor(own string, k caa.Kind) (string, error) {
 	if m := t.found.Directory.Meta; m != nil {
 		offered = m.Profiles
 	}
-	if t.conf != nil && k != caa.AnyKind && t.conf.Profiles[k] != "" {
+	if t.conf != nil && t.conf.Profiles[k] != "" && (k != caa.AnyKind || own == "") {
 		return t.conf.Profiles[k], nil
 	}
 	if k != caa.AnyKind {
