@@ -124,7 +124,7 @@ var finals = map[string]string{
 	acme.TypeBadPublicKey:          "the CA does not take keys of this type: try another",
 	acme.TypeBadSignatureAlgorithm: "the CA does not take account keys of this type: set another",
 	acme.TypeExternalAccountRequired: "the CA wants an external account binding: get a key identifier and a MAC key from it and enter them " +
-		"(chancery account eab)",
+		"(chancery account eab add)",
 	acme.TypeInvalidProfile:     "the CA does not offer this profile to this account: check profiles for it in the configuration",
 	acme.TypeInvalidContact:     "the CA does not take the contact address: correct it",
 	acme.TypeUnsupportedContact: "the CA does not take this kind of contact address: correct it",
