@@ -18,7 +18,7 @@ func (p *program) settings() *cobra.Command {
 	cmd := group("config", "the configuration: check, show", `The configuration comes from the --config file (TOML), then the environment
 (CHANCERY_LISTEN_PUBLIC sets listen.public), then flags; each later one wins. A running
 server reads it again on SIGHUP.`)
-	cmd.AddCommand(p.configCheck(), p.configShow())
+	cmd.AddCommand(p.configCheck(), p.configShow(), p.configClient())
 	return cmd
 }
 
@@ -121,4 +121,22 @@ func (p *program) configJSON(text []byte) error {
 		return err
 	}
 	return p.showJSON(tree)
+}
+
+// configClient shows the client's settings, which are in a file of their own.
+func (p *program) configClient() *cobra.Command {
+	return &cobra.Command{
+		Use: "client", Short: "the client's settings (client.toml) with their manual, as they are now",
+		Long: `Writes the settings of discover, get, renew, agent and account, each below what it means,
+as a file that --config takes: a good start for client.toml. The file is looked for at
+/etc/chancery/client.toml for root, and ~/.config/chancery/client.toml for others.`,
+		Args: between(0, 0, "client takes no arguments; --config names the file"),
+		RunE: func(*cobra.Command, []string) error {
+			s, err := p.clientSettings()
+			if err != nil {
+				return err
+			}
+			return s.Explain(p.out)
+		},
+	}
 }

@@ -51,10 +51,7 @@ func newSolvers(s *settings.Settings, dns *resolver.Resolver, dir string) (*solv
 func publisher(p settings.Provider) (solve.Publisher, error) {
 	switch p.Kind {
 	case "exec":
-		if len(p.Command) != 1 {
-			return nil, fmt.Errorf("command must be one program without arguments, as other clients' hooks are called with theirs alone")
-		}
-		return &solve.Exec{Program: p.Command[0], Raw: p.Options["mode"] == "RAW"}, nil
+		return &solve.Exec{Program: p.Command[0], Arguments: p.Command[1:], Raw: p.Options["mode"] == "RAW"}, nil
 	case "rfc2136":
 		key, err := solve.TSIGConfig{KeyFile: p.Options["key_file"], Name: p.KeyName, Algorithm: p.KeyAlgorithm, Secret: string(p.Key)}.Load()
 		if err != nil {

@@ -173,8 +173,8 @@ type Provider struct {
 	Server string `toml:"server"`
 	// rfc2136: name of the TSIG key.
 	KeyName string `toml:"key_name"`
-	// rfc2136: algorithm of the TSIG key: hmac-sha256 (if ""), hmac-sha384 or
-	// hmac-sha512.
+	// rfc2136: algorithm of the TSIG key: hmac-sha256 (if ""), hmac-sha384,
+	// hmac-sha512, hmac-sha224 or hmac-sha1.
 	KeyAlgorithm string `toml:"key_algorithm"`
 	// The secret: the TSIG key in base64, or a provider's token.
 	Key Reference `toml:"key"`
