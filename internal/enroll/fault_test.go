@@ -132,6 +132,13 @@ func TestFaultMatrix(t *testing.T) {
 						t.Errorf("%s: class %q, want %q; error %q; advice %q", a.Issuer, a.Class, f.class, a.Error, a.Advice)
 					}
 				}
+				want := 0
+				if f.class == enroll.ClassAction && bad[0] < best {
+					want = len(bad)
+				}
+				if n := len(c.told("action-required")); n != want {
+					t.Errorf("%d messages of a page to visit, want %d", n, want)
+				}
 				if rec(t, c, name).Pending != nil {
 					t.Error("an order is still pending")
 				}

@@ -278,6 +278,7 @@ func (r *run) wanted(plan *caa.Plan) {
 		}
 		if want != caa.AnyKind && o.Kind == caa.AnyKind {
 			o.Kind = want
+			o.StepDown = want.Below(r.question.Last.Kind)
 		}
 		if o.Kind.Below(want) {
 			continue

@@ -274,3 +274,45 @@ func TestUnattendedFailureIsTold(t *testing.T) {
 		t.Errorf("%+v", tries)
 	}
 }
+
+// A CA that waits for a person keeps its order, which the next run takes up (D21).
+func TestUnfinishedOrderIsTakenUp(t *testing.T) {
+	r := newRig(t, plain(1)...)
+	r.set("shop.example", issue("ca1.test"))
+	dir := t.TempDir() + "/vault"
+	r.houses[0].set(func(w http.ResponseWriter, req *http.Request) bool {
+		if !strings.Contains(req.URL.Path, "/challenge") {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, req.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"type":"http-01","url":"https://localhost/x","status":"processing","token":"bm9uY2Utb2YtYS10ZXN0LWZyb250"}`)
+		return true
+	})
+	c := r.client(dir, func(c *enroll.Config) { c.Settings.Patience = 2 * time.Second })
+	out, err := c.Get(t.Context(), sheet("shop.example"), enroll.Options{})
+	if err == nil || len(out.Attempts) != 1 || out.Attempts[0].Class != enroll.ClassUnfinished {
+		t.Fatalf("%+v, %v", out.Attempts, err)
+	}
+	known, err := c.vault.CA("https://ca1.test/.well-known/acme")
+	if err != nil || known.Circuit.Failures != 0 {
+		t.Errorf("it opened the circuit: %+v, %v", known.Circuit, err)
+	}
+	r.houses[0].reset()
+	r.client(dir).get(t, enroll.Options{}, "shop.example")
+	if n := r.houses[0].orders.Load(); n != 0 {
+		t.Errorf("%d new orders", n)
+	}
+}
+
+// --dnssec require: nothing is discovered from answers that nobody validated (D2).
+func TestDNSSECIsRequired(t *testing.T) {
+	r := newRig(t, plain(1)...)
+	r.set("shop.example", issue("ca1.test"))
+	c := r.client("", func(c *enroll.Config) { c.Settings.RequireAuthentic = true })
+	if _, err := c.Get(t.Context(), sheet("shop.example"), enroll.Options{}); err == nil || r.houses[0].seen.Load() != 0 {
+		t.Errorf("discovered from answers that were not validated: %v", err)
+	}
+	r.dns.Authentic(true)
+	c.get(t, enroll.Options{}, "shop.example")
+}

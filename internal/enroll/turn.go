@@ -153,6 +153,9 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 		if wait == 0 {
 			wait = r.engine.config.Settings.BreakFor
 		}
+		if a.Class == ClassUnavailable {
+			wait = min(wait, longestBreak) // a web server's word, not the CA's
+		}
 		a.RetryAfter = now.Add(wait)
 		label := r.sheet.Name
 		if a.Class == ClassUnavailable || !t.ordering() {
