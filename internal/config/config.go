@@ -273,8 +273,8 @@ type Limits struct {
 	// New orders of one account.
 	OrdersPerAccount Rate `toml:"orders_per_account" live:"yes"`
 	// Confirmations that one account may ask for (bind_by_domain, bind_by_mail),
-	// one address by opening accounts, and that one customer is asked for: each
-	// is a mail.
+	// and one address by opening accounts: each is a mail. Besides, a customer is
+	// asked no more than 50 times a day, 10 times by bind_by_mail.
 	BindingRequests Rate `toml:"binding_requests" live:"yes"`
 	// Requests of any kind from one address.
 	RequestsPerAddress Rate `toml:"requests_per_address" live:"yes"`
