@@ -243,14 +243,14 @@ func compose(from, to *mail.Address, m Mail) letter {
 	return b.Bytes()
 }
 
-// fold breaks a header field before spaces so that its lines have at most 78 octets where
+// fold breaks a header field before spaces so that its lines have at most 76 octets where
 // it has spaces (RFC 5322 §2.1.1, §2.2.3).
 func fold(field string) string {
 	var b strings.Builder
 	length := 0
 	for i, word := range strings.Split(field, " ") {
 		switch {
-		case i > 1 && length+1+len(word) > 78: // the name keeps its first word
+		case i > 0 && length+1+len(word) > 76: // RFC 2047 §2: lines with encoded words
 			b.WriteString("\r\n ")
 			length = 1
 		case i > 0:

@@ -40,7 +40,7 @@ func decode(text []byte) (acme.Directory, error) {
 		KeyChange:   r.resource("keyChange", false),  // likewise
 		RenewalInfo: r.resource("renewalInfo", false),
 	}
-	if value, ok := object["meta"]; ok {
+	if value := object["meta"]; value != nil {
 		members, ok := value.(map[string]any)
 		if !ok {
 			return acme.Directory{}, errors.New(`its "meta" is no object (RFC 8555 §7.1.1)`)
@@ -71,10 +71,11 @@ func (r *reader) fail(name, format string, values ...any) {
 	}
 }
 
-// text is a member that must be a string if it is there.
+// text is a member that must be a string if it is there. Here and elsewhere null is as
+// good as absent: some languages write empty lists so.
 func (r *reader) text(name string) (string, bool) {
-	value, ok := r.object[name]
-	if !ok {
+	value := r.object[name]
+	if value == nil {
 		return "", false
 	}
 	text, ok := value.(string)
@@ -104,12 +105,13 @@ const maxListed = 1000
 
 func (r *reader) meta() *acme.Meta {
 	m := &acme.Meta{TermsOfService: r.link("termsOfService"), Website: r.link("website")}
-	if value, ok := r.object["externalAccountRequired"]; ok {
+	if value := r.object["externalAccountRequired"]; value != nil {
+		var ok bool
 		if m.ExternalAccountRequired, ok = value.(bool); !ok {
 			r.fail("externalAccountRequired", "is neither true nor false")
 		}
 	}
-	if value, ok := r.object["caaIdentities"]; ok {
+	if value := r.object["caaIdentities"]; value != nil {
 		list, ok := value.([]any)
 		if !ok || len(list) > maxListed {
 			r.fail("caaIdentities", "is no list, or too long")
@@ -137,10 +139,10 @@ func (r *reader) link(name string) string {
 	printable := len(text) <= 2048 && !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f })
 	switch {
 	case err != nil || !printable || u.User != nil:
-		r.fail(name, "is no link that can be shown: %q", guard.Shown(text))
+		r.fail(name, "is no link that can be shown: \"%s\"", guard.Shown(text))
 	case (u.Scheme == "https" || u.Scheme == "http") && u.Host != "", u.Scheme == "data":
 	default:
-		r.fail(name, "is no link to the web: %q", guard.Shown(text))
+		r.fail(name, "is no link to the web: \"%s\"", guard.Shown(text))
 	}
 	return text
 }
@@ -148,8 +150,8 @@ func (r *reader) link(name string) string {
 // profiles are names to be sent back exactly, so one with characters that cannot be
 // shown is refused rather than mended; descriptions are for reading and are mended.
 func (r *reader) profiles() map[string]string {
-	value, ok := r.object["profiles"]
-	if !ok {
+	value := r.object["profiles"]
+	if value == nil {
 		return nil
 	}
 	members, ok := value.(map[string]any)
@@ -162,9 +164,9 @@ func (r *reader) profiles() map[string]string {
 		description, ok := value.(string)
 		switch {
 		case !ok:
-			r.fail("profiles", "describes %q by something else than a string", guard.Shown(name))
+			r.fail("profiles", "describes \"%s\" by something else than a string", guard.Shown(name))
 		case name == "" || len(name) > 200 || strings.ContainsFunc(name, hidden):
-			r.fail("profiles", "has the unusable name %q", guard.Shown(name))
+			r.fail("profiles", "has the unusable name \"%s\"", guard.Shown(name))
 		}
 		profiles[name] = guard.Shown(description)
 	}

@@ -66,7 +66,7 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 			return nil, errors.New("it is no JSON: a member has no name")
 		}
 		if _, twice := object[name]; twice {
-			return nil, fmt.Errorf("it has the member %q twice", guard.Shown(name))
+			return nil, fmt.Errorf("it has the member \"%s\" twice", guard.Shown(name))
 		}
 		if object[name], err = parseValue(d, depth-1); err != nil {
 			return nil, err
