@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"chancery/internal/enroll"
+	"chancery/internal/enroll/vault"
+)
+
+// job is what a worker is to do.
+type job struct {
+	name   string
+	do     act
+	wanted *vault.Sheet
+	asks   int
+}
+
+// work reads the record again, since others may have done what was due, and does it if it
+// still is.
+func (a *Agent) work(ctx context.Context, j job, parts Parts, rules rules) finish {
+	f := finish{asks: j.asks}
+	rec, err := a.config.Store.Record(j.name)
+	switch {
+	case errors.Is(err, vault.ErrNone) && j.wanted != nil:
+		rec = vault.Record{Sheet: *j.wanted}
+	case err != nil:
+		return f // the loop finds the same, and says so
+	}
+	s := rules.next(rec, j.wanted, a.config.Now())
+	if s.do != j.do || s.at.After(a.config.Now()) {
+		return f
+	}
+	if j.do == ask {
+		f.asks = a.question(ctx, rec, parts, j.asks)
+		return f
+	}
+	f.out, f.err = a.run(ctx, rec, j, env{parts, rules})
+	return f
+}
+
+// env is what a worker began with; a reload does not change it.
+type env struct {
+	parts Parts
+	rules rules
+}
+
+// run has the engine get or finish a certificate.
+func (a *Agent) run(ctx context.Context, rec vault.Record, j job, e env) (enroll.Outcome, error) {
+	sheet := rec.Sheet
+	err := a.prepare(ctx, &rec, j, e)
+	if j.wanted != nil {
+		sheet = *j.wanted
+	}
+	if err != nil {
+		a.warn(j.name, "its record cannot be changed, so nothing is done: %v", err)
+		return enroll.Outcome{}, err
+	}
+	begun, before := a.config.Now(), rec
+	s := e.parts.Settings
+	out, err := e.parts.Runner.Get(ctx, sheet, enroll.Options{Unattended: true, AllowCAChange: s.AllowCAChange, PinCA: s.PinCA})
+	if busy, ok := errors.AsType[*vault.BusyError](err); ok {
+		a.warn(j.name, "%v", busy)
+		return enroll.Outcome{}, nil // the loop reads what came of it
+	}
+	if err != nil {
+		a.failed(ctx, before, failure{sheet, out, err, begun})
+	}
+	if err == nil || ctx.Err() == nil {
+		a.config.Finished(out, err)
+	}
+	a.deployed(ctx, before, e.parts)
+	return out, err
+}
+
+// prepare brings the configuration's word into the record, and has the engine see the
+// certificate as due if it is.
+func (a *Agent) prepare(ctx context.Context, rec *vault.Record, j job, e env) error {
+	now := a.config.Now()
+	if rec.Current == nil || rec.Sheet.Name == "" {
+		return nil // the engine writes the first record
+	}
+	probe := *rec
+	if probe.Window != nil {
+		w := *probe.Window
+		probe.Window = &w
+	}
+	if !adoptSheet(&probe, j.wanted, now) && !e.rules.hold(&probe, now) {
+		return nil
+	}
+	return a.config.Store.UpdateRecord(context.WithoutCancel(ctx), j.name, func(r *vault.Record) error {
+		adoptSheet(r, j.wanted, now)
+		e.rules.hold(r, now)
+		*rec = *r
+		return nil
+	})
+}
+
+// adoptSheet puts what the configuration says now into the record. Other names wait for
+// their certificate: until then the record says what there is. A new place to install to
+// is a deployment that is due.
+func adoptSheet(rec *vault.Record, wanted *vault.Sheet, now time.Time) bool {
+	if wanted == nil || sameSheet(rec.Sheet, *wanted) {
+		return false
+	}
+	rec.Tries = vault.Tries{} // what failed was asked for otherwise
+	if !sameNames(rec.Sheet.Names, wanted.Names) {
+		return true
+	}
+	if rec.Sheet.Install != wanted.Install && rec.Current != nil && !wanted.Install.Empty() {
+		rec.Undeployed = &vault.Undeployed{Generation: rec.Current.Generation, Since: now.UTC().Truncate(time.Second)}
+	}
+	rec.Sheet = *wanted
+	return true
+}
+
+// failure is how a run failed.
+type failure struct {
+	sheet vault.Sheet
+	out   enroll.Outcome
+	err   error
+	begun time.Time
+}
+
+// failed writes down when the certificate is tried again. The engine counted the failure,
+// unless it came to nothing before it began.
+func (a *Agent) failed(ctx context.Context, before vault.Record, f failure) {
+	stopped, now := ctx.Err() != nil, a.config.Now()
+	err := a.config.Store.UpdateRecord(context.WithoutCancel(ctx), f.sheet.Name, func(r *vault.Record) error {
+		if stopped { // it was called off, which is nobody's failure
+			r.Tries = before.Tries
+			return nil
+		}
+		if r.Sheet.Name == "" {
+			r.Sheet = f.sheet
+		}
+		if r.Tries.Failures == before.Tries.Failures {
+			r.Tries.Failures++
+			r.Tries.Cause = f.err.Error()
+		}
+		r.Tries.Last = now
+		r.Tries.Next = later(f.out.NotBefore, now.Add(pause(*r, now, a.draw())))
+		return nil
+	})
+	if err != nil && !stopped {
+		a.warn(f.sheet.Name, "the failure could not be written down: %v", err)
+	}
+}
+
+// toldAfter failures to put a certificate to use, people are told.
+const toldAfter = 3
+
+// deployed tells people that a new certificate does not come into use, and that it does
+// at last.
+func (a *Agent) deployed(ctx context.Context, before vault.Record, parts Parts) {
+	if parts.Post == nil {
+		return
+	}
+	rec, err := a.config.Store.Record(before.Sheet.Name)
+	if err != nil || rec.Current == nil {
+		return
+	}
+	was, is := failuresOf(before), failuresOf(rec)
+	id := "undeployed-" + rec.Current.SHA256
+	var n enroll.Notice
+	switch {
+	case is >= toldAfter && was < toldAfter:
+		n = enroll.Notice{ID: id, Severity: enroll.Error, Subject: "The new certificate of " + first(rec.Sheet) + " does not come into use",
+			Text: fmt.Sprintf("It was obtained, and %d times it could not be put in its place, or its command failed:\n%s\nThis is tried again; you will hear when it works.",
+				is, rec.Undeployed.Cause)}
+	case is == 0 && was >= toldAfter && rec.Undeployed == nil:
+		n = enroll.Notice{ID: id + "-recovered", Severity: enroll.Info, Subject: "The new certificate of " + first(rec.Sheet) + " is in use",
+			Text: "What failed before has worked now."}
+	default:
+		return
+	}
+	n.Time = a.config.Now()
+	n.Data = map[string]any{"kind": "undeployed", "certificate": rec.Sheet.Name, "names": rec.Sheet.Names, "failures": is}
+	if err := parts.Post.Put(context.WithoutCancel(ctx), n); err != nil {
+		a.warn(rec.Sheet.Name, "the message %q could not be handed over: %v", n.Subject, err)
+	}
+}
+
+func failuresOf(rec vault.Record) int {
+	if rec.Undeployed == nil {
+		return 0
+	}
+	return rec.Undeployed.Failures
+}
+
+func first(s vault.Sheet) string {
+	if len(s.Names) == 0 {
+		return s.Name
+	}
+	return s.Names[0]
+}
