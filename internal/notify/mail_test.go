@@ -29,11 +29,10 @@ type post struct {
 	implicit, plain, silent bool
 	refuse                  map[string]string // command -> reply instead of the usual one
 
-	mu       sync.Mutex
-	letters  []string
-	heard    []string // commands, "TLS " before those under TLS
-	login    string
-	accepted int
+	mu      sync.Mutex
+	letters []string
+	heard   []string // commands, "TLS " before those under TLS
+	login   string
 }
 
 func startPost(t *testing.T, change func(*post)) *post {
