@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,7 +16,7 @@ import (
 // then the CAs of the plan for their directories; no account is made and nothing ordered.
 // When there is no plan the report says why, and the error is that of Get.
 func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Report, error) {
-	r, err := e.begin(sheet, o)
+	r, err := e.labelled(ctx, sheet, o)
 	if err != nil {
 		return Report{Names: sheet.Names, Error: err.Error()}, err
 	}
@@ -197,7 +197,7 @@ func asksForKind(offers []OfferReport) bool {
 // can be installed where the sheet says, so a sheet with an install target is refused when
 // it takes several.
 func (e *Engine) Split(ctx context.Context, sheet vault.Sheet, o Options) ([]vault.Sheet, error) {
-	r, err := e.begin(sheet, o)
+	r, err := e.labelled(ctx, sheet, o)
 	if err != nil {
 		return nil, err
 	}
@@ -226,9 +226,11 @@ func (e *Engine) Split(ctx context.Context, sheet vault.Sheet, o Options) ([]vau
 			s.Names = append(s.Names, n.Subject.Name)
 		}
 		if s.Name = r.sheet.Name; i > 0 {
-			s.Name = vault.Label(s.Names[0])
-			if s.Name == r.sheet.Name || strings.HasPrefix(s.Name, r.sheet.Name+"-") {
-				s.Name = fmt.Sprintf("%s-%d", r.sheet.Name, i+1)
+			if s.Name, err = e.config.Vault.NewLabel(ctx, s.Names); err != nil {
+				return nil, err
+			}
+			if slices.ContainsFunc(sheets, func(other vault.Sheet) bool { return other.Name == s.Name }) {
+				s.Name = fmt.Sprintf("%s-%d", s.Name, i+1)
 			}
 		}
 		sheets = append(sheets, s)

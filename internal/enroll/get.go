@@ -23,7 +23,7 @@ import (
 // *ChangeError when a certificate in place is not to be replaced unasked, a
 // *caa.LookupError when CAA is unknown.
 func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome, error) {
-	r, err := e.begin(sheet, o)
+	r, err := e.labelled(ctx, sheet, o)
 	if err != nil {
 		return Outcome{Result: Failed, Certificate: sheet.Name}, err
 	}
@@ -33,6 +33,21 @@ func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome
 	}
 	defer unlock()
 	return r.whole(ctx)
+}
+
+// labelled begins the run of a sheet, which may leave it open how the vault is to call
+// the certificate.
+func (e *Engine) labelled(ctx context.Context, sheet vault.Sheet, o Options) (*run, error) {
+	if sheet.Name == "" {
+		subjects, err := parse(sheet.Names)
+		if err != nil {
+			return nil, err
+		}
+		if sheet.Name, err = e.config.Vault.NewLabel(ctx, names(subjects)); err != nil {
+			return nil, err
+		}
+	}
+	return e.begin(sheet, o)
 }
 
 // Renew does again what Get did for a certificate of the vault, if it is due. Errors are
