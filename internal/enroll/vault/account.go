@@ -175,3 +175,28 @@ func (v *Vault) DropAccount(ctx context.Context, directory string) error {
 		return errors.Join(durable.Remove(filepath.Join(dir, nextKey)), durable.Remove(filepath.Join(dir, accountKey)))
 	})
 }
+
+// RetireAccount puts the account at a CA aside, so that another can be made there: an
+// external account binding is made with the account and never after (RFC 8555 §7.3.4).
+// The old one's key stays in a file beside, for who has to come back to it.
+func (v *Vault) RetireAccount(ctx context.Context, directory string) error {
+	ca, err := v.CA(directory)
+	if err != nil {
+		return err
+	}
+	if ca.Account == nil {
+		return ErrNone
+	}
+	dir, err := v.caDir(directory)
+	if err != nil {
+		return err
+	}
+	// The key first: an account without a key is made anew, whatever the record says.
+	err = inDir(ctx, dir, func() error {
+		return durable.Rename(filepath.Join(dir, accountKey), filepath.Join(dir, accountKey+".retired-"+fingerprint(ca.Account.URL)))
+	})
+	if err != nil {
+		return err
+	}
+	return v.UpdateCA(ctx, directory, func(ca *CA) error { ca.Account = nil; return nil })
+}
