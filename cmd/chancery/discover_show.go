@@ -201,7 +201,7 @@ func accountLine(o enroll.OfferReport) string {
 	case o.Binding && o.Bound:
 		return "a new one, with the external account binding that you entered"
 	case o.Binding:
-		return "needs an external account binding: chancery account eab " + guard.Shown(o.Issuer)
+		return "needs an external account binding: chancery account eab add " + guard.Shown(o.Issuer)
 	}
 	return "a new one"
 }

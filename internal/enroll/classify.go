@@ -26,9 +26,11 @@ type inabilityError struct {
 	class  Class // ClassUnable, ClassAction or ClassSkipped
 	reason string
 	advice string
+	cause  error // nil: the reason is all
 }
 
 func (e *inabilityError) Error() string { return e.reason }
+func (e *inabilityError) Unwrap() error { return e.cause }
 
 // localError marks what no CA can be blamed for.
 type localError struct{ err error }

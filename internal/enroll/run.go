@@ -24,7 +24,8 @@ type run struct {
 	isNew    bool // there was no record before
 	subjects []caa.Subject
 	solvers  *solve.Set
-	chosen   *CA // that the sheet names, if it names one
+	chosen   *CA     // that the sheet names, if it names one
+	hand     *byHand // something is done to an account by hand, and no certificate is wanted
 
 	found    []caa.Name
 	question caa.Question // that the plan answers
@@ -123,7 +124,7 @@ func (r *run) key(ctx context.Context) (crypto.Signer, error) {
 		return r.held, nil
 	}
 	v := r.engine.config.Vault
-	if r.sheet.ReuseKey && r.record.Current != nil && r.pending == nil {
+	if r.sheet.ReuseKey && r.record.Current != nil && r.record.Revoked.IsZero() && r.pending == nil {
 		b, err := v.CurrentBundle(r.sheet.Name)
 		if err != nil {
 			return nil, &localError{err}

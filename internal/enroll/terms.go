@@ -24,14 +24,15 @@ func (t *turn) termsURL() string {
 }
 
 // basis says by what the terms of an offer's CA are agreed to; "" if by nothing. A
-// default CA was never named by the owner, so CAA says nothing about it (D12).
+// default CA was never named by the owner, so CAA says nothing about it, nor about one
+// with whom an account is made by hand (D12).
 func (r *run) basis(label string, conf *CA) string {
 	switch {
 	case r.options.AgreeTerms || r.sheet.CA.AgreeTerms:
 		return basisOption
 	case conf != nil && conf.AgreeTerms:
 		return basisSetting
-	case label == "" && !r.engine.config.Settings.TermsByHand:
+	case label == "" && !r.engine.config.Settings.TermsByHand && r.hand == nil:
 		return basisCAA
 	}
 	return ""
