@@ -16,8 +16,11 @@ func (p *program) demo() *cobra.Command {
 		Use: "demo [--dir DIR]", Short: "show all of it in a few seconds, in a directory of its own",
 		Long: `Plays a certification authority and its customer on this machine's loopback: a DNS
 server, the authority, certificates obtained by ACME (http-01, and dns-01 for a
-wildcard), verified, asked about by OCSP, revoked. Nothing outside of the directory is
-touched; it stays, to look at. The exit status is 0 only if every step was verified.`,
+wildcard), verified, asked about by OCSP, revoked. Then two more authorities, and a
+client that knows neither: it finds them by the CAA records of the domains' owners, goes
+to the second when the first is down, tells its user, and gets an EV certificate where
+the owner wants one. Nothing outside of the directory is touched; it stays, to look at.
+The exit status is 0 only if every step was verified.`,
 		Args: between(0, 0, "demo takes flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.play(cmd.Context(), directory) },
 	}
@@ -50,12 +53,14 @@ func (p *program) play(ctx context.Context, directory string) error {
 	defer cancel()
 	s := &scene{directory: directory, program: p}
 	defer s.close()
+	m := &market{scene: s}
+	defer m.close()
 	if !p.json {
 		fmt.Fprintf(p.out, "A certification authority and its customer, on this machine only.\nEverything is in %s\n\n", directory)
 	}
 	start := time.Now()
 	var all []shown
-	for n, a := range s.acts() {
+	for n, a := range append(s.acts(), m.acts()...) {
 		began := time.Now()
 		result, err := a.show(ctx)
 		took := time.Since(began)
@@ -81,13 +86,16 @@ All of it was verified, in %.1f s. To look at, in %[2]s:
   shop.pem, .key       the certificate with those above it, and its key; revoked by now
   wildcard.pem, .key   the other one
   chancery.toml        the server's whole configuration; data/ its keys and database
-  server.log           what the server had to say
+  server.log           what the servers and the client had to say
+  client.toml, client/ the settings of the client that found its CAs, and what it keeps
+  messages.txt         what its user was told
 
 Next:
 
   openssl x509 -in %[2]s/wildcard.pem -noout -text
   chancery serve --config %[2]s/chancery.toml      (Ctrl-C stops it)
   chancery cert list --config %[2]s/chancery.toml  (while it runs)
+  chancery discover example.com                    which CA would certify a name of yours
   chancery serve                                   an authority to keep
 `
 

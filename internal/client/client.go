@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,6 +38,8 @@ type Options struct {
 	// Dial connects to an address that passed the guard's rules; nil: the network. A
 	// laboratory has its CAs on other ports than 443.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Resolve finds the addresses of CAs' hosts; nil: the system.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
 }
@@ -73,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{Settings: s, Vault: store, Outbox: outbox, DNS: dns.Describe()}
-	if c.ways, err = newWays(s, o.Dial); err != nil {
+	if c.ways, err = newWays(o); err != nil {
 		return nil, err
 	}
 	solvers, err := newSolvers(s, dns, store.Dir())
@@ -163,6 +166,8 @@ func engineSettings(s *settings.Settings) (enroll.Settings, error) {
 		RequireAuthentic: s.DNS.DNSSEC == "require", Identities: s.Discovery.CAAIdentities,
 		TermsByHand: s.Discovery.AgreeTerms == "ask", Contacts: contacts(s.Contacts), AccountKey: s.AccountKey, Roots: roots,
 		Patience: s.Retry.PerCA.Std(), Tries: s.Retry.Attempts, FirstPause: s.Retry.Pause.Std(),
+		LongestPause: s.Retry.Longest.Std(), Total: s.Retry.Total.Std(), RenewBefore: s.Renew.Before,
+		NoDiscovery: !s.Discovery.Enabled, Only: s.Discovery.Only,
 		BreakAfter: s.Breaker.Failures, BreakFor: s.Breaker.Pause.Std(), TellAfter: s.Notify.After,
 	}
 	for _, ca := range s.CAs {
@@ -173,7 +178,7 @@ func engineSettings(s *settings.Settings) (enroll.Settings, error) {
 		one := enroll.CA{
 			Label: ca.Label, Issuers: ca.Issuers, Directory: ca.Directory, Default: ca.Default, Priority: ca.Priority,
 			Roots: roots, Profiles: map[caa.Kind]string{}, Policies: map[caa.Kind][]string{},
-			AgreeTerms: ca.AgreeTerms, Contacts: contacts(ca.Contacts),
+			AccountKey: ca.AccountKey, AgreeTerms: ca.AgreeTerms, Contacts: contacts(ca.Contacts),
 		}
 		for kind, profile := range ca.Profiles {
 			if kind == "default" {

@@ -1,9 +1,7 @@
 package client
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,15 +22,16 @@ type ways struct {
 
 var thisMachine = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-func newWays(s *settings.Settings, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*ways, error) {
+func newWays(o Options) (*ways, error) {
+	s := o.Settings
 	roots, err := pool(s.Discovery.Roots)
 	if err != nil {
 		return nil, err
 	}
 	w := &ways{settings: s, policies: map[string]guard.Policy{}, made: map[string]*http.Client{}}
-	w.policies[""] = guard.Policy{Allow: s.Discovery.Allow, Private: s.Discovery.AllowPrivate, Roots: roots, Dial: dial}
+	w.policies[""] = guard.Policy{Allow: s.Discovery.Allow, Private: s.Discovery.AllowPrivate, Roots: roots, Dial: o.Dial, Resolve: o.Resolve}
 	for _, ca := range s.CAs {
-		p := guard.Policy{Allow: s.Discovery.Allow, Private: ca.AllowPrivate || s.Discovery.AllowPrivate || ca.Directory != "", Roots: roots, Dial: dial}
+		p := guard.Policy{Allow: s.Discovery.Allow, Private: ca.AllowPrivate || s.Discovery.AllowPrivate || ca.Directory != "", Roots: roots, Dial: o.Dial, Resolve: o.Resolve}
 		if ca.Roots != "" {
 			if p.Roots, err = pool(ca.Roots); err != nil {
 				return nil, fmt.Errorf("[[ca]] %s: %w", ca.Label, err)

@@ -8,7 +8,9 @@ import (
 	"slices"
 
 	"chancery/acme"
+	"chancery/caa"
 	"chancery/internal/enroll/guard"
+	"chancery/internal/enroll/install"
 	"chancery/internal/enroll/vault"
 )
 
@@ -29,6 +31,9 @@ func (t *turn) account(ctx context.Context) error {
 		return &localError{err}
 	}
 	if err := t.bound(known.Account); err != nil {
+		return err
+	}
+	if known.Account, err = t.unbind(ctx, known.Account); err != nil {
 		return err
 	}
 	key, next, err := v.AccountKeys(t.at)
@@ -52,9 +57,41 @@ func (t *turn) account(ctx context.Context) error {
 func (t *turn) bound(known *vault.Account) error {
 	if want := t.offer.Account; want != "" && (known == nil || known.URL != want) {
 		return &inabilityError{class: ClassUnable, reason: "the CAA record is bound to the account " + want + ", which this client does not have",
-			advice: "enter that account's key, or correct accounturi"}
+			advice: "enter that account's key (chancery account import), or correct accounturi"}
 	}
 	return nil
+}
+
+// unbind puts an account aside that was made before there were credentials to bind one
+// by: they bind new accounts only (RFC 8555 §7.3.4).
+func (t *turn) unbind(ctx context.Context, known *vault.Account) (*vault.Account, error) {
+	if known == nil || known.EABKeyID != "" || boundToAccount(t.offer) {
+		return known, nil
+	}
+	v := t.run.engine.config.Vault
+	external, err := v.EAB(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
+	switch {
+	case errors.Is(err, vault.ErrNone):
+		return known, nil
+	case err != nil:
+		return nil, &localError{err}
+	}
+	if err := v.RetireAccount(ctx, t.at); err != nil {
+		return nil, &localError{err}
+	}
+	t.run.tell(t.event(Event{Kind: EventAccount, Account: known.URL,
+		Message: "the account " + guard.Shown(known.URL) + " is put aside: it was made without the external account binding " + guard.Shown(external.KeyID)}))
+	t.offer.Account = "" // a new one will do: no record asks for the old
+	return nil, nil
+}
+
+// boundToAccount tells whether a record of the offer is bound to an account (RFC 8657 §3).
+func boundToAccount(o caa.Offer) bool {
+	return slices.ContainsFunc(o.Terms, func(term caa.Term) bool {
+		p, err := caa.Parse(term.Record)
+		_, bound := p.AccountURI()
+		return err == nil && bound
+	})
 }
 
 func (t *turn) use(key crypto.Signer, url string) {
@@ -85,7 +122,7 @@ func (t *turn) recover(ctx context.Context, key, next crypto.Signer) (done bool,
 		if err != nil {
 			return false, &localError{err}
 		}
-		return true, t.keepAccount(ctx, found, "")
+		return true, t.keepAccount(ctx, found, boundBy(found))
 	}
 	return false, nil
 }
@@ -121,6 +158,9 @@ func (t *turn) register(ctx context.Context) error {
 }
 
 func (t *turn) contacts() []string {
+	if h := t.run.hand; h != nil && h.contacts != nil {
+		return h.contacts
+	}
 	if t.conf != nil && len(t.conf.Contacts) > 0 {
 		return slices.Clone(t.conf.Contacts)
 	}
@@ -139,14 +179,14 @@ func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) e
 	r := t.run
 	if a.Status != "" && a.Status != acme.AccountValid {
 		return &inabilityError{class: ClassUnable, reason: fmt.Sprintf("the account %s is %s", guard.Shown(a.URL), a.Status),
-			advice: "drop the account (chancery account) to let a new one be made"}
+			advice: "forget it (chancery account remove) to let a new one be made"}
 	}
 	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + guard.Shown(a.URL)}))
 	return r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
-		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: t.keyType(), EABKeyID: keyID, Status: string(a.Status)}
+		made := vault.Account{URL: a.URL, Contacts: a.Contact, Created: r.engine.config.Now(), KeyType: install.KeyType(t.client.Key.Public()), EABKeyID: keyID, Status: string(a.Status)}
 		if old := c.Account; old != nil && keyID == "" {
-			made.EABKeyID, made.Created, made.KeyType = old.EABKeyID, old.Created, old.KeyType
+			made.EABKeyID, made.Created = old.EABKeyID, old.Created
 		}
 		c.Account = &made
 	})
