@@ -37,6 +37,9 @@ func showReport(w io.Writer, r enroll.Report, servers string) {
 			fmt.Fprintf(w, "  - %s\n", guard.Shown(n))
 		}
 	}
+	if len(r.Offers) > 0 {
+		fmt.Fprintf(w, "\nNothing was ordered. To get the certificate: chancery get %s\n", strings.Join(r.Names, " "))
+	}
 }
 
 // showName writes the records of one name, where they stand, and what each means.
@@ -198,7 +201,7 @@ func accountLine(o enroll.OfferReport) string {
 	switch {
 	case o.Account != "":
 		return guard.Shown(o.Account)
-	case o.Binding && o.Bound:
+	case o.Bound:
 		return "a new one, with the external account binding that you entered"
 	case o.Binding:
 		return "needs an external account binding: chancery account eab add " + guard.Shown(o.Issuer)

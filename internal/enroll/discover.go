@@ -33,6 +33,7 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 	if note := r.otherRules(); note != "" {
 		rep.Notes = append(rep.Notes, note)
 	}
+	rep.Notes = append(rep.Notes, unbound(plan.Names)...)
 	for _, x := range plan.Excluded {
 		rep.Excluded = append(rep.Excluded, Excluded{Name: caName(x.Issuer, x.Label), Rule: x.Reason})
 	}
@@ -46,6 +47,27 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 	}
 	rep.Notes = append(rep.Notes, r.remarks(rep.Offers)...)
 	return rep, nil
+}
+
+// unbound names the records that this client could satisfy if it had credentials for a
+// binding (auto-discovery §6).
+func unbound(reports []caa.Report) (notes []string) {
+	for _, rep := range reports {
+		for _, j := range rep.Records {
+			p, err := caa.Parse(j.Record)
+			if err != nil || j.Use != caa.UseUnusable {
+				continue
+			}
+			methods, _ := p.Methods()
+			for _, m := range methods {
+				note := fmt.Sprintf("a certificate of kind %s from %s takes an external account binding: get a key from the CA and enter it with \"chancery account eab add %s\"", m, p.Issuer, p.Issuer)
+				if caa.Kind(m).Binding() && !slices.Contains(notes, note) {
+					notes = append(notes, note)
+				}
+			}
+		}
+	}
+	return notes
 }
 
 // otherRules says whether the other revision of auto-discovery would plan otherwise (D6).
