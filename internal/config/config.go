@@ -182,7 +182,9 @@ type Directory struct {
 	// keep these URLs: choose one that you can keep.
 	Name string `toml:"name"`
 	// Hosts at which /.well-known/acme means this directory, as
-	// ["ev.ca.example"]; every other host means the first directory.
+	// ["ev.ca.example"]; every other host means the first directory. They are in
+	// the server's own certificate, but for those that the authority may not
+	// certify: these need a proxy with a certificate of its own.
 	Hosts []string `toml:"hosts"`
 	// Profiles offered here; the first is the default. [] = those of section acme.
 	Profiles []string `toml:"profiles"`
@@ -214,7 +216,8 @@ type Mail struct {
 
 // Validation is how the validators go out.
 type Validation struct {
-	// DNS servers, as ["10.0.0.53"] or ["10.0.0.53:5353"]. [] = the system's.
+	// DNS servers: "10.0.0.53", "10.0.0.53:5353", "tls://10.0.0.53#NAME" or
+	// "https://NAME/dns-query". [] = the system's.
 	Resolvers []string `toml:"resolvers" live:"yes"`
 	// Networks that validators may reach although they are refused by default,
 	// as ["127.0.0.0/8"]. Loopback is refused unless every listener and both
@@ -239,8 +242,7 @@ type CAA struct {
 	Mode string `toml:"mode" live:"yes"`
 	// Lines of issuers with another mode, as ["devices=off"].
 	Lines []string `toml:"lines" live:"yes"`
-	// DNS servers to ask: "10.0.0.53", "10.0.0.53:5353", "tls://10.0.0.53#NAME" or
-	// "https://NAME/dns-query". [] = validation.resolvers.
+	// DNS servers to ask, written as in validation.resolvers. [] = those.
 	Resolvers []string `toml:"resolvers" live:"yes"`
 	// Those of them whose word on DNSSEC counts although they are neither on
 	// loopback nor reached over TLS, as ["10.0.0.53"]: the network between is yours.

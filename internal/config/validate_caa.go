@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -68,12 +69,7 @@ func (v *checker) caa() {
 	if needs != "off" && slices.Contains(caaModes, needs) && len(v.c.CAAIdentities()) == 0 {
 		v.report(key, "%q needs a name by which CAA records can allow this CA to issue: set acme.caa_identities, as [\"ca.corp.example\"], or turn CAA off", needs)
 	}
-	for _, server := range c.Resolvers {
-		if !strings.HasPrefix(server, "tls://") && !strings.HasPrefix(server, "https://") && !isServer(server) {
-			v.report("caa.resolvers", "%q is no DNS server: write its address, with or without port, as \"10.0.0.53\", or \"tls://10.0.0.53#NAME\", or \"https://NAME/dns-query\"", server)
-		}
-	}
-	v.unique("caa.resolvers", c.Resolvers)
+	v.resolvers("caa.resolvers", c.Resolvers)
 	for _, server := range c.Trusted {
 		if !isServer(server) {
 			v.report("caa.trusted", "%q is no address of a DNS server: write it as in resolvers, as \"10.0.0.53\"; those over TLS need not be named", server)
@@ -82,9 +78,48 @@ func (v *checker) caa() {
 	v.unique("caa.trusted", c.Trusted)
 }
 
+// maxResolvers is how many DNS servers can be named.
+const maxResolvers = 8
+
+// resolvers judges a list of DNS servers.
+func (v *checker) resolvers(key string, list []string) {
+	for _, server := range list {
+		if !isResolver(server) {
+			v.report(key, "%q is no DNS server: write its address, with or without port, as \"10.0.0.53\" or \"[fd00::53]:5353\", or \"tls://10.0.0.53#NAME\", or \"https://NAME/dns-query\"", server)
+		}
+	}
+	v.unique(key, list)
+	if len(list) > maxResolvers {
+		v.report(key, "names %d servers: %d are enough", len(list), maxResolvers)
+	}
+}
+
+// isResolver knows what the configuration can say of a DNS server: its address, for
+// DNS over TLS its address and the name in its certificate, or an https URL.
+func isResolver(text string) bool {
+	if place, ok := strings.CutPrefix(text, "tls://"); ok {
+		place, name, named := strings.Cut(place, "#")
+		return isServer(place) && (!named || isHost(strings.ToLower(name)))
+	}
+	if !strings.HasPrefix(text, "https://") {
+		return isServer(text)
+	}
+	u, err := url.Parse(strings.TrimSuffix(text, "{?dns}"))
+	if err != nil || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	path, at, placed := strings.Cut(u.Path, "@")
+	_, errAt := netip.ParseAddr(at)
+	return isHost(strings.ToLower(u.Hostname())) && (u.Port() == "" || isPort(u.Port())) && strings.Trim(path, "/") != "" && (!placed || errAt == nil)
+}
+
 // isServer knows the address of a DNS server, with or without port.
 func isServer(text string) bool {
-	_, errAddress := netip.ParseAddr(text)
-	_, errPort := netip.ParseAddrPort(text)
-	return errAddress == nil || errPort == nil
+	if at, err := netip.ParseAddrPort(text); err == nil {
+		return at.Port() != 0
+	}
+	bare, bracketed := strings.CutPrefix(text, "[")
+	bare, closed := strings.CutSuffix(bare, "]")
+	ip, err := netip.ParseAddr(bare)
+	return err == nil && bracketed == closed && !(bracketed && ip.Is4())
 }

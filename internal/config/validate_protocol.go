@@ -113,12 +113,7 @@ func (v *checker) page(key, text string) {
 
 func (v *checker) validation() {
 	c := v.c.Validation
-	for _, server := range c.Resolvers {
-		if !isServer(server) {
-			v.report("validation.resolvers", "%q is no DNS server: write its address, with or without port, as \"10.0.0.53\", \"10.0.0.53:5353\" or \"[fd00::53]:53\"", server)
-		}
-	}
-	v.unique("validation.resolvers", c.Resolvers)
+	v.resolvers("validation.resolvers", c.Resolvers)
 	for key, list := range map[string][]netip.Prefix{"validation.allow": c.Allow, "validation.deny": c.Deny} {
 		for _, network := range list {
 			if network.Masked() != network {

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func caaRules(c *config.Config) (ca.CAARules, error) {
 		return ca.CAARules{}, fmt.Errorf("%s: %w", key, err)
 	}
 	if c.CAA.Parameters {
-		if err := mayHonour(dns, c.CAA.Trusted); err != nil {
+		if err := mayHonour(dns); err != nil {
 			return ca.CAARules{}, err
 		}
 	}
@@ -47,18 +46,8 @@ func caaRules(c *config.Config) (ca.CAARules, error) {
 
 // mayHonour wants every resolver to be one whose AD bit cannot have been set on
 // the way: on loopback, over TLS, or trusted by the configuration.
-func mayHonour(dns *resolver.Resolver, trusted []string) error {
-	var doubtful []string
-	for _, server := range dns.Servers() {
-		if strings.HasPrefix(server, "tls://") || strings.HasPrefix(server, "https://") {
-			continue
-		}
-		at, err := netip.ParseAddrPort(server)
-		named := slices.Contains(trusted, server) || err == nil && slices.Contains(trusted, at.Addr().String())
-		if err != nil || !at.Addr().Unmap().IsLoopback() && !named {
-			doubtful = append(doubtful, server)
-		}
-	}
+func mayHonour(dns *resolver.Resolver) error {
+	doubtful := dns.Unprotected()
 	if len(doubtful) == 0 {
 		return nil
 	}

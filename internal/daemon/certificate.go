@@ -11,10 +11,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"chancery/internal/ca"
+	"chancery/internal/config"
 )
 
 const (
@@ -23,13 +26,22 @@ const (
 	ownProfile = "own-service"
 	// certificatePace is how often we look whether it is time for another.
 	certificatePace = 5 * time.Second
+	// renewalTime is how long a reload waits for a certificate with other hosts.
+	renewalTime = 10 * time.Second
 )
+
+// ownPrincipal is who asks for our own certificate.
+var ownPrincipal = ca.Principal{Room: "core", ID: "tls"}
 
 // servingCertificate is the certificate that the public listener shows, from
 // our own authority. Its key lives in memory only: each start gets a new one.
 type servingCertificate struct {
 	current atomic.Pointer[tls.Certificate]
-	issuer  string // of the current one; owned by renewCertificate, which one goroutine at a time calls
+
+	renewing sync.Mutex
+	hosts    []string // of the directories, as the configuration has them now; guarded by renewing
+	issuer   string   // of the current one; guarded by renewing
+	made     []string // the hosts for which the current one was made; guarded by renewing
 }
 
 // errNoCertificate ends TLS handshakes while there is no certificate.
@@ -56,13 +68,16 @@ func (d *Daemon) firstCertificate(ctx context.Context) error {
 }
 
 // renewCertificate gets a new certificate when there is none, when a third of
-// the current one's life is left, or when its issuer was rolled over.
+// the current one's life is left, when its issuer was rolled over, or when the
+// directories have other hosts.
 func (d *Daemon) renewCertificate(ctx context.Context) error {
+	d.cert.renewing.Lock()
+	defer d.cert.renewing.Unlock()
 	now := time.Now()
 	issuer := d.authority.Issuers().Line(ca.DefaultLine, now)
 	if old := d.cert.current.Load(); old != nil {
 		life := old.Leaf.NotAfter.Sub(old.Leaf.NotBefore)
-		moved := issuer != nil && issuer.ID != d.cert.issuer
+		moved := issuer != nil && issuer.ID != d.cert.issuer || !slices.Equal(d.cert.made, d.cert.hosts)
 		if !moved && now.Before(old.Leaf.NotAfter.Add(-life/3)) {
 			return nil
 		}
@@ -71,13 +86,14 @@ func (d *Daemon) renewCertificate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names = append(names, d.certifiable(ctx, names)...)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
-	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ca.Principal{Room: "core", ID: "tls"}, Key: key.Public(), Names: names, Profile: ownProfile}
+	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ownPrincipal, Key: key.Public(), Names: names, Profile: ownProfile}
 	for _, n := range names {
-		req.Evidence = append(req.Evidence, ca.Evidence{Identifier: n, Method: "own-service", At: now, Expires: now.Add(time.Hour), Detail: "url.base of this server"})
+		req.Evidence = append(req.Evidence, ca.Evidence{Identifier: n, Method: "own-service", At: now, Expires: now.Add(time.Hour), Detail: "in this server's configuration"})
 	}
 	record, err := d.authority.Issue(ctx, req)
 	if err != nil {
@@ -93,9 +109,64 @@ func (d *Daemon) renewCertificate(ctx context.Context) error {
 			cert.Certificate = append(cert.Certificate, c.Raw)
 		}
 	}
-	d.cert.issuer = record.Issuer
+	d.cert.issuer, d.cert.made = record.Issuer, d.cert.hosts
 	d.cert.current.Store(cert)
 	return nil
+}
+
+// hostsOf gives the hosts of a configuration's further ACME directories.
+func hostsOf(c *config.Config) []string {
+	var all []string
+	for _, one := range c.ACME.Directories {
+		all = append(all, one.Hosts...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// certifiable gives the hosts of the directories that are not among names and that
+// this authority may certify. The others are left to a proxy, which shows a
+// certificate of its own: a private authority that is bound to its domains may well
+// have its directory at a public name.
+func (d *Daemon) certifiable(ctx context.Context, names []ca.Identifier) []ca.Identifier {
+	var more []ca.Identifier
+	for _, host := range d.cert.hosts {
+		name, err := hostName(host)
+		if err == nil && slices.Contains(names, name) {
+			continue
+		}
+		if err == nil {
+			err = d.authority.Precheck(ca.Request{By: ownPrincipal, Names: []ca.Identifier{name}, Profile: ownProfile})
+		}
+		switch ca.KindOf(err) {
+		case ca.BadName, ca.Denied:
+			d.Logger.WarnContext(ctx, "a host of an ACME directory is not in this server's certificate, as this authority may not certify it; clients reach the directory there only by a proxy with a certificate of its own", "host", host, "error", err)
+		default:
+			// What else is wrong concerns all names, and is told when they are asked for.
+			more = append(more, name)
+		}
+	}
+	return more
+}
+
+// applyHosts has the certificate made for the hosts of a configuration. What fails
+// is tried again in the background; meanwhile the one before is shown.
+func (d *Daemon) applyHosts(c *config.Config) {
+	d.cert.renewing.Lock()
+	d.cert.hosts = hostsOf(c)
+	d.cert.renewing.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), renewalTime)
+	defer cancel()
+	if err := d.renewCertificate(ctx); err != nil {
+		d.Logger.ErrorContext(ctx, "this server's certificate does not have all hosts of the configuration yet; it will be tried again", "again_in", certificatePace, "error", err)
+	}
+}
+
+func hostName(host string) (ca.Identifier, error) {
+	if net.ParseIP(host) != nil {
+		return ca.IP(host)
+	}
+	return ca.DNS(host)
 }
 
 // ownNames gives the names under which this server is reached.
@@ -111,11 +182,7 @@ func ownNames(base string, loopback bool) ([]ca.Identifier, error) {
 	var names []ca.Identifier
 	seen := map[ca.Identifier]bool{}
 	for _, host := range hosts {
-		parse := ca.DNS
-		if net.ParseIP(host) != nil {
-			parse = ca.IP
-		}
-		n, err := parse(host)
+		n, err := hostName(host)
 		if err != nil {
 			return nil, fmt.Errorf("url.base: %w", err)
 		}

@@ -96,6 +96,7 @@ func (d *Daemon) wire(ctx context.Context) error {
 		Authority: d.authority, Revocations: d.store, Clock: time.Now, Logger: d.Logger, OCSPLife: d.Config.Status.OCSPLife.Std(),
 		MaxAge: d.Config.Status.MaxAge.Std(),
 	})
+	d.cert.hosts = hostsOf(d.Config)
 	if err := d.firstCertificate(ctx); err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ func (d *Daemon) Reload(next *config.Config) error {
 	d.limits.Store(l)
 	d.replaced = append(d.replaced, d.acme.Swap(room))
 	d.publish()
+	d.applyHosts(&merged)
 	if d.Level != nil {
 		d.Level.Set(level)
 	}

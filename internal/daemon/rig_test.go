@@ -27,6 +27,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/admin"
+	"chancery/internal/config"
 	"chancery/internal/daemon"
 	"chancery/internal/desk"
 	"chancery/internal/dnstest"
@@ -210,8 +211,14 @@ func (r *record) String() string {
 // start runs a daemon in this process until the test ends.
 func start(t testing.TB, p setup) *server {
 	t.Helper()
+	return startWith(t, p, p.config())
+}
+
+// startWith is start with more in the configuration than a plan says.
+func startWith(t testing.TB, p setup, c *config.Config) *server {
+	t.Helper()
 	s := &server{setup: p, t: t, log: &record{}, roots: x509.NewCertPool(), faults: &atomic.Int64{}}
-	d, err := daemon.Start(context.Background(), daemon.Options{Config: p.config(), Logger: slog.New(slog.NewTextHandler(s.log, nil))})
+	d, err := daemon.Start(context.Background(), daemon.Options{Config: c, Logger: slog.New(slog.NewTextHandler(s.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

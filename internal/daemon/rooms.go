@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"strings"
 	"time"
 
 	"chancery/internal/acmeserver"
@@ -51,9 +48,8 @@ func policyOf(c config.ACME) acmeserver.Policy {
 
 // dnsOf gives the resolver of a configuration.
 func dnsOf(c *config.Config) (*resolver.Resolver, error) {
-	in := resolver.Config{HostsFile: "/etc/hosts", MixCase: true}
-	for _, server := range c.Validation.Resolvers {
-		in.Servers = append(in.Servers, withPort(server, "53"))
+	in := resolver.Config{HostsFile: "/etc/hosts", MixCase: true, Servers: c.Validation.Resolvers}
+	if len(in.Servers) > 0 {
 		in.HostsFile = "" // who names resolvers wants their answers
 	}
 	dns, err := resolver.New(in)
@@ -78,16 +74,6 @@ func (d *Daemon) validator(c *config.Config) (*challenge.Validator, *challenge.A
 		Policy: policy, Timeout: c.Validation.Timeout.Std(), MaxConcurrent: c.Validation.Workers,
 	})
 	return v, &policy, nil
-}
-
-func withPort(address, port string) string {
-	if _, _, err := net.SplitHostPort(address); err == nil {
-		return address
-	}
-	if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
-		return net.JoinHostPort(ip.String(), port)
-	}
-	return net.JoinHostPort(address, port)
 }
 
 // openNonces reads the nonce keys, and makes the first, and what is known to be

@@ -140,6 +140,18 @@ func (r *Resolver) Servers() []string {
 	return texts
 }
 
+// Unprotected gives the servers whose word on DNSSEC does not count, as they are
+// asked in the clear over a network that nobody vouches for.
+func (r *Resolver) Unprotected() []string {
+	var texts []string
+	for _, s := range r.servers {
+		if !s.trusted {
+			texts = append(texts, s.text)
+		}
+	}
+	return texts
+}
+
 // Describe says for a person which servers are asked, in order, and whether what
 // each says of DNSSEC counts.
 func (r *Resolver) Describe() string {
