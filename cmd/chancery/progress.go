@@ -49,7 +49,9 @@ func (p *progress) observe(ev enroll.Event) {
 		p.last = ev.Certificate
 	}
 	fmt.Fprintf(p.out, "  %-10s %s\n", label, guard.Shown(ev.Message))
-	if ev.Advice != "" && ev.Kind != enroll.EventPassed { // what was passed is summed up at the end
+	// What was passed is summed up at the end of a failure; what this client lacked is
+	// worth having even if another CA served.
+	if ev.Advice != "" && (ev.Kind != enroll.EventPassed || ev.Class == enroll.ClassUnable) {
 		fmt.Fprintf(p.out, "  %-10s %s\n", "", guard.Shown(ev.Advice))
 	}
 }

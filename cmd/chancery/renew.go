@@ -13,21 +13,28 @@ import (
 func (p *program) renew() *cobra.Command {
 	var f clientFlags
 	var options enroll.Options
+	var list bool
 	cmd := &cobra.Command{
 		Use: "renew [NAME...] [flags]", Short: "renew what is due of the certificates that get obtained",
 		Long: `Renews those certificates that are due, all or the named ones, as they were obtained: same
 names, same files, same hooks; from the CA that issued last while its record still ranks
 with the best, else as the owners' CAA records say by now. "chancery agent" does the
-same at the right times by itself.
+same at the right times by itself. With --list nothing is renewed: it lists them.
 
 Exit status: 0 something was issued and nothing failed; 1 nothing was due; 2 something
 failed, but every present certificate is still good; 3 failed.`,
 		Annotations: map[string]string{endsAsRun: "yes"},
 		Args:        between(0, 10000, "the names of certificates, as they are called in the data directory"),
-		RunE:        interruptible(func(cmd *cobra.Command, args []string) error { return p.renewAll(cmd, &f, renewal{args, options}) }),
+		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
+			if list {
+				return p.listHeld(cmd, &f, args)
+			}
+			return p.renewAll(cmd, &f, renewal{args, options})
+		}),
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
+	flags.BoolVar(&list, "list", false, "only list the certificates, and when they are renewed")
 	flags.BoolVar(&options.Force, "force", false, "renew what is not due, too")
 	flags.BoolVar(&options.AllowCAChange, "allow-ca-change", false, "a certificate of another kind may take its place")
 	flags.BoolVar(&options.PinCA, "pin-ca", false, "only by the CA that issued last")

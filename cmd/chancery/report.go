@@ -9,6 +9,7 @@ import (
 	"chancery/internal/ca"
 	"chancery/internal/config"
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/vault"
 
 	"github.com/spf13/cobra"
 )
@@ -50,6 +51,9 @@ func statusOf(err error) int {
 	if run, ok := errors.AsType[*enrolError](err); ok {
 		return run.result.ExitCode()
 	}
+	if status, ok := accountStatusOf(err); ok {
+		return status
+	}
 	if _, ok := errors.AsType[*admin.ErrNotRunning](err); ok {
 		return exitNotRunning
 	}
@@ -69,6 +73,27 @@ func statusOf(err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// accountStatusOf gives the exit status for what went wrong with an account at a CA.
+func accountStatusOf(err error) (status int, ok bool) {
+	_, unknown := errors.AsType[*enroll.UnknownError](err)
+	failed, at := errors.AsType[*enroll.AccountError](err)
+	switch {
+	case unknown || errors.Is(err, vault.ErrNone):
+		return exitNotFound, true
+	case errors.Is(err, errNotSure):
+		return exitRefused, true
+	case !at:
+		return 0, false
+	}
+	switch failed.Class {
+	case enroll.ClassUnavailable, enroll.ClassLimited:
+		return exitLater, true
+	case enroll.ClassLocal, enroll.ClassStopped:
+		return exitFailed, true
+	}
+	return exitRefused, true
 }
 
 // report tells an error to the person and gives the exit status.

@@ -68,7 +68,8 @@ func (t *turn) terms(ctx context.Context) error {
 		before = ""
 		if n := len(c.Terms); n > 0 {
 			if last := &c.Terms[n-1]; last.URL == url {
-				if last.Agreed.IsZero() && basis != "" {
+				// A person's own word counts for more than the owner's record.
+				if basis != "" && (last.Agreed.IsZero() || r.hand != nil && last.Basis == basisCAA) {
 					last.Agreed, last.Basis = now, basis
 				}
 				return
