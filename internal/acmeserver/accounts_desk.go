@@ -31,7 +31,7 @@ func (s *Server) listAccounts(ctx context.Context, _ admin.Caller, in AccountsWa
 	if in.Limit < 0 || in.Limit > 1000 {
 		return AccountsShown{}, ca.Errorf(ca.Invalid, "limit is %d: a page has 1 to 1000 accounts", in.Limit)
 	}
-	page, next, err := s.Accounts.AccountPage(ctx, AccountQuery{Limit: in.Limit, Cursor: in.Cursor})
+	page, next, err := s.Accounts.AccountPage(ctx, AccountQuery(in))
 	out := AccountsShown{Accounts: []AccountShown{}, Next: next}
 	for i := range page {
 		out.Accounts = append(out.Accounts, s.accountShown(&page[i]))
