@@ -133,11 +133,23 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
+// nextPort is below the ports that the system gives to connections, so that a port which
+// is free now is free when somebody is told to listen there.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(int32(10000 + time.Now().UnixNano()%15000)) }
+
 func freeTCP(t *testing.T) int {
 	t.Helper()
-	s := listen(t, "127.0.0.1:0")
-	defer s.Close()
-	return s.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := int(nextPort.Add(1))
+		if s, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", itoa(port))); err == nil {
+			s.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port was found")
+	return 0
 }
 
 // serveWebroot answers http-01 from files, for runs beside each other.
@@ -538,7 +550,7 @@ func (d *patron) from(t *testing.T, want *front, names ...string) enroll.Outcome
 	t.Helper()
 	out := d.get(t, enroll.Options{Force: true}, vault.Sheet{Names: names})
 	if out.Issued.Issuer != want.issuer {
-		t.Errorf("%v: the certificate is from %s, want %s", names, out.Issued.Issuer, want.issuer)
+		t.Errorf("%v: the certificate is from %s, want %s; %+v", names, out.Issued.Issuer, want.issuer, out.Attempts)
 	}
 	return out
 }
