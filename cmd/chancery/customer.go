@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/internal/desk"
+	"chancery/internal/registry"
 
 	"github.com/spf13/cobra"
 )
@@ -109,7 +110,8 @@ func proof(d desk.Domain) string {
 
 func subjectOf(v desk.Vetting) string {
 	var parts []string
-	for _, one := range [][2]string{{"O", v.Organization}, {"L", v.Locality}, {"ST", v.Province}, {"C", v.Country}, {"serialNumber", v.Serial}} {
+	for _, one := range [][2]string{{"O", v.Organization}, {"L", v.Locality}, {"ST", v.Province}, {"C", v.Country}, {"serialNumber", v.Serial},
+		{"businessCategory", v.Category}, {"jurisdictionCountry", v.Jurisdiction}} {
 		if one[1] != "" {
 			parts = append(parts, one[0]+"="+one[1])
 		}
@@ -126,7 +128,10 @@ func (p *program) customerVet() *cobra.Command {
 		Long: `Records what an examination found, instead of the last one of its kind. Profiles of
 that kind put it into the subject of certificates for accounts that are bound to the customer.`,
 		Example: `  chancery customer vet CUSTOMER --kind ca-ov --organization 'Example Ltd.' \
-    --locality Berlin --country DE --until 365d`,
+    --locality Berlin --country DE --until 365d
+  chancery customer vet CUSTOMER --kind ca-ev --organization 'Example GmbH' \
+    --locality Berlin --country DE --serial 'HRB 12345' --until 365d \
+    --business-category 'Private Organization' --jurisdiction-country DE`,
 		Args: between(1, 1, customerID),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if in.Kind == "" || in.Organization == "" || until == "" {
@@ -150,6 +155,8 @@ that kind put it into the subject of certificates for accounts that are bound to
 	flags.StringVar(&in.Locality, "locality", "", "`CITY`")
 	flags.StringVar(&in.Province, "province", "", "state or `PROVINCE`")
 	flags.StringVar(&in.Serial, "serial", "", "`NUMBER` in a register")
+	flags.StringVar(&in.Category, "business-category", "", "`WHAT` it is: "+strings.Join(registry.Categories, ", "))
+	flags.StringVar(&in.Jurisdiction, "jurisdiction-country", "", "where it is registered: two `LETTERS` of ISO 3166")
 	flags.StringVar(&until, "until", "", "good until this `TIME`: 2027-01-31, an RFC 3339 time, or 365d")
 	return cmd
 }

@@ -2,8 +2,10 @@ package acmeserver_test
 
 import (
 	"context"
+	"crypto/x509/pkix"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -652,7 +654,8 @@ func TestKindsNeedVettedCustomers(t *testing.T) {
 	order := acme.NewOrder{Identifiers: dnsNames("shop.example"), Profile: "ev"}
 	vet := func(days int) {
 		v := registry.Vetting{Kind: "ca-ev", Until: o.now().Add(time.Duration(days) * 24 * time.Hour), By: clerk,
-			Subject: registry.Subject{Organization: "Shop GmbH", Country: "DE", Locality: "Bonn", Serial: "HRB 1"}}
+			Subject: registry.Subject{Organization: "Shop GmbH", Country: "DE", Locality: "Bonn", Serial: "HRB 1",
+				Category: "Private Organization", Jurisdiction: "AT"}}
 		if err := o.Vet(t.Context(), shop, v); err != nil {
 			t.Fatal(err)
 		}
@@ -678,6 +681,12 @@ func TestKindsNeedVettedCustomers(t *testing.T) {
 		if len(cert.Subject.Organization) != 1 || cert.Subject.Organization[0] != "Shop GmbH" || cert.Subject.Country[0] != "DE" || cert.Subject.SerialNumber != "HRB 1" {
 			t.Errorf("the subject is %v", cert.Subject)
 		}
+		// businessCategory and jurisdictionCountryName (EV guidelines §9.2.3, §9.2.4).
+		for oid, want := range map[string]string{"2.5.4.15": "Private Organization", "1.3.6.1.4.1.311.60.2.1.3": "AT"} {
+			if !slices.ContainsFunc(cert.Subject.Names, func(a pkix.AttributeTypeAndValue) bool { return a.Type.String() == oid && a.Value == want }) {
+				t.Errorf("the subject %v lacks %s=%s", cert.Subject, oid, want)
+			}
+		}
 	}
 	// The vetting has to be good when the certificate is made.
 	made, err := plain.NewOrder(t.Context(), order)
@@ -695,5 +704,22 @@ func TestKindsNeedVettedCustomers(t *testing.T) {
 	}
 	if _, err = plain.Finalize(t.Context(), made, csr(t, certKey(t), "", "shop.example")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A vetting may have found more than a profile's subject has room for.
+func TestVettingFindsMore(t *testing.T) {
+	o := newOfficeOn(t, storetest.SQLite(t), func(c *acmeserver.Config) { c.Profiles = []string{"ov"} })
+	shop := o.customer("shop.example", "")
+	found := registry.Subject{Organization: "Shop GmbH", Country: "DE", Serial: "HRB 1", Category: "Business Entity", Jurisdiction: "DE"}
+	if err := o.Vet(t.Context(), shop, registry.Vetting{Kind: "ca-ov", Until: o.now().Add(time.Hour), By: clerk, Subject: found}); err != nil {
+		t.Fatal(err)
+	}
+	chain, err := o.external(shop).Obtain(t.Context(), acme.ObtainRequest{Identifiers: dnsNames("shop.example"), Key: certKey(t), Solver: solver{world: o.world}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := chain.Certificates[0].Subject; s.SerialNumber != "" || len(s.Organization) != 1 || s.Organization[0] != "Shop GmbH" {
+		t.Errorf("the subject is %v", s)
 	}
 }

@@ -185,10 +185,10 @@ func (s *Server) vouch(ctx context.Context, a *Account, order *Order) (vouched, 
 	if err != nil {
 		return vouched{}, err
 	}
-	return vouched{labels: []string{kind}, subject: ca.Subject{
-		Organization: v.Subject.Organization, Country: v.Subject.Country, Locality: v.Subject.Locality,
-		Province: v.Subject.Province, SerialNumber: v.Subject.Serial,
-	}}, nil
+	return vouched{labels: []string{kind}, subject: p.Picked(ca.Subject{
+		Organization: v.Subject.Organization, Country: v.Subject.Country, Locality: v.Subject.Locality, Province: v.Subject.Province,
+		SerialNumber: v.Subject.Serial, BusinessCategory: v.Subject.Category, JurisdictionCountry: v.Subject.Jurisdiction,
+	})}, nil
 }
 
 // vetting is a customer's.

@@ -23,6 +23,23 @@ func (s Subject) attributes() map[string]string {
 	}
 }
 
+// Picked gives of what is known of somebody the attributes that the profile takes.
+// It is for findings, of which a profile may want some alone; what somebody asks for
+// goes into a request as it is.
+func (p *Profile) Picked(s Subject) Subject {
+	taken := append(slices.Clone(p.Subject.Take), p.Subject.Require...)
+	for word, value := range map[string]*string{
+		"common_name": &s.CommonName, "serial_number": &s.SerialNumber, "organization": &s.Organization,
+		"organizational_unit": &s.OrganizationalUnit, "country": &s.Country, "locality": &s.Locality, "province": &s.Province,
+		"business_category": &s.BusinessCategory, "jurisdiction_country": &s.JurisdictionCountry,
+	} {
+		if !slices.Contains(taken, word) {
+			*value = ""
+		}
+	}
+	return s
+}
+
 // upper bounds of RFC 5280 appendix A.1, in characters
 var attributeBounds = map[string]int{
 	"common_name": 64, "serial_number": 64, "organization": 64,

@@ -76,6 +76,8 @@ type Vetting struct {
 	Locality     string    `json:"locality,omitempty"`
 	Province     string    `json:"province,omitempty"`
 	Serial       string    `json:"serial,omitempty"`
+	Category     string    `json:"business_category,omitempty"`    // one of [registry.Categories]
+	Jurisdiction string    `json:"jurisdiction_country,omitempty"` // of the register
 	Until        time.Time `json:"until"`
 	By           string    `json:"by,omitempty"`
 	At           time.Time `json:"at,omitzero"`
@@ -127,7 +129,8 @@ func customerShown(c *registry.Customer) Customer {
 	}
 	for _, v := range c.Vettings {
 		out.Vettings = append(out.Vettings, Vetting{Kind: v.Kind, Organization: v.Subject.Organization, Country: v.Subject.Country,
-			Locality: v.Subject.Locality, Province: v.Subject.Province, Serial: v.Subject.Serial, Until: v.Until, By: v.By.ID, At: v.At})
+			Locality: v.Subject.Locality, Province: v.Subject.Province, Serial: v.Subject.Serial,
+			Category: v.Subject.Category, Jurisdiction: v.Subject.Jurisdiction, Until: v.Until, By: v.By.ID, At: v.At})
 	}
 	return out
 }
@@ -168,7 +171,8 @@ func (d *Desk) setPassphrase(ctx context.Context, caller admin.Caller, in Passph
 
 func (d *Desk) vet(ctx context.Context, caller admin.Caller, in VettingWanted) (Customer, error) {
 	v := registry.Vetting{Kind: in.Kind, Until: in.Until, By: by(caller), Subject: registry.Subject{Organization: in.Organization,
-		Country: in.Country, Locality: in.Locality, Province: in.Province, Serial: in.Serial}}
+		Country: in.Country, Locality: in.Locality, Province: in.Province, Serial: in.Serial,
+		Category: in.Category, Jurisdiction: in.Jurisdiction}}
 	if err := d.Registry.Vet(ctx, in.Customer, v); err != nil {
 		return Customer{}, err
 	}

@@ -71,12 +71,12 @@ func TestCustomers(t *testing.T) {
 		t.Errorf("vouched: %+v", d)
 	}
 	done[struct{}](t, o, "customer.passphrase", desk.Passphrase{Customer: c.ID, Passphrase: "correct horse battery"})
-	vetting := desk.Vetting{Kind: "ca-ov", Organization: "Example Ltd.", Until: time.Now().Add(time.Hour)}
+	vetting := desk.Vetting{Kind: "ca-ov", Organization: "Example Ltd.", Category: "Government Entity", Jurisdiction: "AT", Until: time.Now().Add(time.Hour)}
 	done[desk.Customer](t, o, "customer.vet", desk.VettingWanted{Customer: c.ID, Vetting: vetting})
 	done[desk.Customer](t, o, "customer.suspend", desk.CustomerNamed{ID: c.ID})
 	c = done[desk.Customer](t, o, "customer.show", desk.CustomerNamed{ID: c.ID})
 	if c.State != registry.Suspended || c.Suspended.IsZero() || !c.CanSignIn || len(c.Contacts) != 1 || c.Contacts[0].How != registry.Vouched ||
-		len(c.Domains) != 1 || len(c.Vettings) != 1 || c.Vettings[0].By != "uid:7 (ann)" {
+		len(c.Domains) != 1 || len(c.Vettings) != 1 || c.Vettings[0].By != "uid:7 (ann)" || c.Vettings[0].Category != vetting.Category || c.Vettings[0].Jurisdiction != vetting.Jurisdiction {
 		t.Errorf("shown: %+v", c)
 	}
 	if kind := refused(t, o, "customer.contact.add", desk.ContactNamed{Customer: c.ID, Address: "x@example.org"}); kind != ca.Denied {

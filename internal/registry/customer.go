@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,13 @@ type Subject struct {
 	Locality     string // L
 	Province     string // ST
 	Serial       string // serialNumber: the number in a register
+	Category     string // businessCategory: one of [Categories]
+	Jurisdiction string // jurisdictionCountryName, where it is registered: two letters of ISO 3166
 }
+
+// Categories are the values of Subject.Category, as the CA/Browser Forum's EV
+// guidelines have them (section 9.2.3 of 1.8.0).
+var Categories = []string{"Private Organization", "Government Entity", "Business Entity", "Non-Commercial Entity"}
 
 // Vetting is the finding of an examination of a customer. Kind is the word that
 // CAA records use for certificates of that sort (RFC 8657 §4 leaves names that
@@ -141,6 +148,10 @@ func (r *Registry) Vet(ctx context.Context, customer string, v Vetting) error {
 		return ca.Errorf(ca.Invalid, "say of which organization it was found out")
 	case s.Country != "" && !country.MatchString(s.Country):
 		return ca.Errorf(ca.Invalid, "a country is two capital letters of ISO 3166, such as DE")
+	case s.Jurisdiction != "" && !country.MatchString(s.Jurisdiction):
+		return ca.Errorf(ca.Invalid, "the country of jurisdiction is two capital letters of ISO 3166, such as DE")
+	case s.Category != "" && !slices.Contains(Categories, s.Category):
+		return ca.Errorf(ca.Invalid, "a business category is one of: %s", strings.Join(Categories, ", "))
 	case !v.Until.After(v.At) || v.Until.Sub(v.At) > maxVetting:
 		return ca.Errorf(ca.Invalid, "say until when the vetting counts: a time to come, five years from now at most")
 	}

@@ -232,12 +232,13 @@ func TestSignIn(t *testing.T) {
 func TestVet(t *testing.T) {
 	onBoth(t, nil, func(ctx context.Context, d *desk) {
 		c := d.customer("Web team")
-		good := registry.Vetting{Kind: "ca-ev", Until: d.clock().Add(time.Hour), By: admin, Subject: registry.Subject{Organization: "Example", Country: "DE"}}
+		good := registry.Vetting{Kind: "ca-ev", Until: d.clock().Add(time.Hour), By: admin, Subject: registry.Subject{Organization: "Example", Country: "DE", Category: "Business Entity", Jurisdiction: "AT"}}
 		for name, change := range map[string]func(*registry.Vetting){
 			"no kind": func(v *registry.Vetting) { v.Kind = "" }, "another kind": func(v *registry.Vetting) { v.Kind = "ev" },
 			"nobody": func(v *registry.Vetting) { v.Subject.Organization = "" }, "a country": func(v *registry.Vetting) { v.Subject.Country = "de" },
 			"over": func(v *registry.Vetting) { v.Until = d.clock() }, "endless": func(v *registry.Vetting) { v.Until = d.clock().AddDate(50, 0, 0) },
-			"two lines": func(v *registry.Vetting) { v.Subject.Organization = "a\nb" }, "long": func(v *registry.Vetting) { v.Subject.Serial = strings.Repeat("1", 65) },
+			"two lines": func(v *registry.Vetting) { v.Subject.Organization = "a\nb" }, "a category": func(v *registry.Vetting) { v.Subject.Category = "private organization" }, "a jurisdiction": func(v *registry.Vetting) { v.Subject.Jurisdiction = "Germany" },
+			"long": func(v *registry.Vetting) { v.Subject.Serial = strings.Repeat("1", 65) },
 		} {
 			v := good
 			change(&v)

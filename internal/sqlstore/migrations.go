@@ -18,6 +18,7 @@ var migrations = []sqldb.Migration{
 	{Number: 8, Name: "held authorizations", SQL: heldSchema},
 	{Number: 9, Name: "people", SQL: peopleSchema},
 	{Number: 10, Name: "bindings by pair", SQL: pairSchema},
+	{Number: 11, Name: "vetted registration", SQL: registrationSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -21,6 +21,7 @@ var applied = []string{
 	"f46f19a0fedcf251", // held authorizations
 	"7656154f56645588", // people
 	"068889cfc1decb94", // bindings by pair
+	"42b287b231d954c8", // vetted registration
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -96,13 +96,13 @@ func (s *Store) customers(ctx context.Context, where string, args ...any) ([]reg
 	if err != nil {
 		return nil, err
 	}
-	err = s.db.Query(ctx, `SELECT customer, kind, organization, country, locality, province, serial, until, room, actor, at
+	err = s.db.Query(ctx, `SELECT customer, kind, organization, country, locality, province, serial, category, jurisdiction, until, room, actor, at
 		FROM customer_vettings`+below+` ORDER BY at`, args, func(row sqldb.Row) error {
 		var customer string
 		var v registry.Vetting
 		var until, when int64
 		err := row.Scan(&customer, &v.Kind, &v.Subject.Organization, &v.Subject.Country, &v.Subject.Locality, &v.Subject.Province,
-			&v.Subject.Serial, &until, &v.By.Room, &v.By.ID, &when)
+			&v.Subject.Serial, &v.Subject.Category, &v.Subject.Jurisdiction, &until, &v.By.Room, &v.By.ID, &when)
 		v.Until, v.At = instant(until), instant(when)
 		if i, known := at[customer]; known {
 			found[i].Vettings = append(found[i].Vettings, v)
@@ -128,12 +128,12 @@ func (s *Store) SetSuspended(ctx context.Context, id string, at time.Time, event
 // SetVetting implements [registry.CustomerStore].
 func (s *Store) SetVetting(ctx context.Context, customer string, v registry.Vetting, event ca.Event) error {
 	return unserved(s.db.Batch(ctx, served(customer), sqldb.Statement{
-		SQL: `INSERT INTO customer_vettings (customer, kind, organization, country, locality, province, serial, until, room, actor, at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		SQL: `INSERT INTO customer_vettings (customer, kind, organization, country, locality, province, serial, until, room, actor, at, category, jurisdiction)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 			ON CONFLICT (customer, kind) DO UPDATE SET organization = $3, country = $4, locality = $5, province = $6, serial = $7,
-				until = $8, room = $9, actor = $10, at = $11`,
+				until = $8, room = $9, actor = $10, at = $11, category = $12, jurisdiction = $13`,
 		Args: []any{customer, v.Kind, v.Subject.Organization, v.Subject.Country, v.Subject.Locality, v.Subject.Province, v.Subject.Serial,
-			millis(v.Until), v.By.Room, v.By.ID, millis(v.At)}, Want: 1,
+			millis(v.Until), v.By.Room, v.By.ID, millis(v.At), v.Subject.Category, v.Subject.Jurisdiction}, Want: 1,
 	}, record(event)))
 }
 

@@ -62,3 +62,10 @@ var peopleSchema = []string{
 // pairSchema finds what was asked of a customer for an account, also where he has
 // thousands of bindings.
 var pairSchema = []string{`CREATE INDEX bindings_by_pair ON bindings (account, customer)`}
+
+// registrationSchema has of a vetting also as what, and in which country, the
+// customer is registered.
+var registrationSchema = []string{
+	`ALTER TABLE customer_vettings ADD COLUMN category TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE customer_vettings ADD COLUMN jurisdiction TEXT NOT NULL DEFAULT ''`,
+}

@@ -150,7 +150,7 @@ func customersApart(ctx context.Context, t *testing.T, s AccountsStore) {
 		if err := s.AddContact(ctx, change, registrar.Event(base, "contact.added", c.ID)); err != nil {
 			t.Fatal(err)
 		}
-		v := registry.Vetting{Kind: "ca-ov", Subject: registry.Subject{Organization: "O " + c.ID, Country: "DE", Locality: "L", Province: "P", Serial: "S"},
+		v := registry.Vetting{Kind: "ca-ov", Subject: registry.Subject{Organization: "O " + c.ID, Country: "DE", Locality: "L", Province: "P", Serial: "S", Category: "Business Entity", Jurisdiction: "AT"},
 			Until: base.Add(time.Hour), By: registrar, At: base}
 		for range 2 { // the second replaces the first
 			if err := s.SetVetting(ctx, c.ID, v, registrar.Event(base, "customer.vetted", c.ID)); err != nil {
@@ -169,7 +169,7 @@ func customersApart(ctx context.Context, t *testing.T, s AccountsStore) {
 		}
 		seen++
 		if len(c.Contacts) != 1 || c.Contacts[0].Address != "x@"+c.ID+".example" || !c.Contacts[0].VerifiedAt.IsZero() ||
-			len(c.Vettings) != 1 || c.Vettings[0].Subject.Organization != "O "+c.ID || c.Vettings[0].Subject.Serial != "S" || !c.Vettings[0].Until.Equal(base.Add(time.Hour)) {
+			len(c.Vettings) != 1 || c.Vettings[0].Subject != (registry.Subject{Organization: "O " + c.ID, Country: "DE", Locality: "L", Province: "P", Serial: "S", Category: "Business Entity", Jurisdiction: "AT"}) || !c.Vettings[0].Until.Equal(base.Add(time.Hour)) {
 			t.Errorf("a customer came back as %+v", c)
 		}
 		if one, err := s.Customer(ctx, c.ID); err != nil || one.Name != c.Name || len(one.Contacts) != 1 || len(one.Vettings) != 1 {
