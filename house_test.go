@@ -28,13 +28,17 @@ const module = "chancery"
 var mayImport = map[string][]string{
 	// They know nothing of ours.
 	"acme": {}, "caa": {}, "cms": {},
-	"internal/lint": {}, "internal/keys": {}, "internal/config": {}, "internal/translog": {},
+	"internal/keys": {}, "internal/translog": {},
 	"internal/nonce": {}, "internal/limit": {}, "internal/sqldb": {}, "internal/notify": {},
+	"internal/spelling": {}, "internal/manual": {}, "internal/address": {},
+
+	"internal/lint":   {"internal/spelling"},
+	"internal/config": {"internal/spelling", "internal/manual"},
 
 	"est":                {"cms"},
 	"sipcert":            {"cms"},
 	"internal/resolver":  {"caa"},
-	"internal/challenge": {"acme", "internal/resolver"},
+	"internal/challenge": {"acme", "internal/resolver", "internal/address"},
 
 	"internal/ca":       {"caa", "internal/lint", "internal/translog"},
 	"internal/registry": {"internal/ca"},
@@ -58,7 +62,10 @@ var mayImport = map[string][]string{
 	},
 
 	// The client must fit a device: never ca or sqlstore.
-	"internal/enroll": {"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys"},
+	"internal/enroll": {
+		"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys",
+		"internal/spelling", "internal/manual", "internal/address",
+	},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
 	"internal/station":  {"internal/sqldb", "est", "internal/keys"},

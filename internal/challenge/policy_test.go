@@ -49,6 +49,7 @@ var refusals = []struct {
 	{"fd00:ec2::254", false, true},
 	{"100.100.100.200", false, true},
 	{"168.63.129.16", false, true},
+	{"192.0.0.192", false, true},
 	{"0.0.0.0", false, false},
 	{"0.1.2.3", false, false},
 	{"::", false, false},

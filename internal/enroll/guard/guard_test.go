@@ -84,6 +84,7 @@ func TestAddresses(t *testing.T) {
 		{"0.0.0.0", "unspecified", "unspecified"}, {"::", "unspecified", "unspecified"}, {"0.1.2.3", "unspecified", "unspecified"},
 		{"224.0.0.1", "multicast", "multicast"}, {"ff02::1", "multicast", "multicast"}, {"255.255.255.255", "multicast", "multicast"},
 		{"100.100.100.200", "metadata", "metadata"}, {"fd00:ec2::254", "metadata", "metadata"}, {"168.63.129.16", "metadata", "metadata"},
+		{"192.0.0.192", "metadata", "metadata"}, {"64:ff9b:1::", "unspecified", "unspecified"}, {"64:ff9b:1::1", "unspecified", "unspecified"},
 		{"10.0.0.7", "private", ""}, {"172.31.0.1", "private", ""}, {"192.168.1.1", "private", ""}, {"100.64.0.1", "private", ""},
 		{"fd12::1", "private", ""}, {"::ffff:10.0.0.7", "private", ""}, {"64:ff9b::10.0.0.7", "private", ""},
 	} {
