@@ -18,7 +18,7 @@ import (
 )
 
 //go:embed config.go
-var manual string
+var source string
 
 // Config is the whole configuration. Load gives one that is valid and has every
 // default filled in; nobody changes it afterwards.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"chancery/internal/spelling"
 )
 
 // document is a configuration file, read but not yet believed.
@@ -186,7 +188,7 @@ func (d document) applyList(c *Config, list field, value any) (problems Problems
 // unknown says so, and what was perhaps meant.
 func unknown(key string, names []string) string {
 	text := "unknown key"
-	if meant := nearest(key, names); meant != "" {
+	if meant := spelling.Nearest(key, names); meant != "" {
 		return text + ": did you mean " + meant + "?"
 	}
 	return text + ": \"chancery config show --effective\" lists all"

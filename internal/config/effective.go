@@ -2,12 +2,7 @@ package config
 
 import (
 	"bytes"
-	"encoding"
-	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"maps"
 	"net/url"
@@ -15,33 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"chancery/internal/manual"
 )
 
 // comments are the manual's texts by owner, as "ACME.MaxNames".
-var comments = sync.OnceValue(func() map[string]string {
-	texts := map[string]string{}
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", manual, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		return texts // the compiler has accepted this very file
-	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
-		}
-		body, ok := spec.Type.(*ast.StructType)
-		if !ok {
-			return false
-		}
-		for _, f := range body.Fields.List {
-			for _, name := range f.Names {
-				texts[spec.Name.Name+"."+name.Name] = strings.TrimSpace(f.Doc.Text())
-			}
-		}
-		return false
-	})
-	return texts
-})
+var comments = sync.OnceValue(func() map[string]string { return manual.Comments(source) })
 
 // Effective writes the configuration as TOML that Load reads to the same
 // values, each below its manual and who set it. Secrets are only references,
@@ -51,7 +25,7 @@ func (c *Config) Effective(w io.Writer) error {
 	for _, s := range sections(c) {
 		if s.name != "" {
 			fmt.Fprintln(&out)
-			remark(&out, comments()[s.owner])
+			manual.Remark(&out, "", comments()[s.owner])
 			fmt.Fprintf(&out, "[%s]\n", s.name)
 		}
 		for _, f := range s.fields {
@@ -76,7 +50,7 @@ func (c *Config) print(out *bytes.Buffer, f field, margin string) error {
 		return fmt.Errorf("configuration key %s: %w", f.key, err)
 	}
 	var own bytes.Buffer
-	remark(&own, comments()[f.owner])
+	manual.Remark(&own, "", comments()[f.owner])
 	fmt.Fprintf(&own, "%s = %s", f.key[strings.LastIndexByte(f.key, '.')+1:], text)
 	if o, set := c.origins[f.key]; set {
 		fmt.Fprintf(&own, " # set by %s", strings.Map(printable, o.String()))
@@ -92,7 +66,7 @@ func (c *Config) print(out *bytes.Buffer, f field, margin string) error {
 // of its keys is there.
 func (c *Config) printList(out *bytes.Buffer, f field) error {
 	fmt.Fprintln(out)
-	remark(out, comments()[f.owner])
+	manual.Remark(out, "", comments()[f.owner])
 	tables, margin := f.value, ""
 	if tables.Len() == 0 {
 		tables, margin = blank(tables.Type(), 1), "# "
@@ -116,35 +90,14 @@ func printable(r rune) rune {
 	return r
 }
 
-func remark(out *bytes.Buffer, text string) {
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(out, "# %s\n", strings.TrimSpace(line))
-	}
-}
-
-// literal is the field's value in TOML. A JSON string or list of strings is one
-// in TOML too, but for DEL, which TOML wants escaped.
+// literal is the field's value in TOML.
 func (f field) literal() (string, error) {
-	value := f.value.Interface()
 	if f.key == "database.url" {
 		if u, err := url.Parse(f.value.String()); err == nil {
-			value = u.Redacted()
+			return manual.Literal(u.Redacted())
 		}
 	}
-	if t, ok := value.(encoding.TextMarshaler); ok {
-		text, err := t.MarshalText()
-		if err != nil {
-			return "", err
-		}
-		value = string(text)
-	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return "", err
-	}
-	return strings.ReplaceAll(strings.TrimSpace(out.String()), "\x7f", `\u007f`), nil
+	return manual.Literal(f.value.Interface())
 }
 
 // Differences says which keys differ from old to new: those that a reload puts

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"chancery/internal/spelling"
 )
 
 // Overrides are what the command line says; "" = nothing.
@@ -73,7 +75,8 @@ func load(in input) (*Config, []Warning, error) {
 		problems = c.validate()
 	}
 	if len(problems) > 0 {
-		return nil, warnings, problems.sorted()
+		problems.Sort()
+		return nil, warnings, problems
 	}
 	return c, append(warnings, c.oddities()...), nil
 }
@@ -117,7 +120,7 @@ func (c *Config) applyEnvironment(environment map[string]string) (warnings []War
 		case !ours:
 		case !ok:
 			text := "this environment variable is unknown and does nothing"
-			if meant := nearest(name, known); meant != "" {
+			if meant := spelling.Nearest(name, known); meant != "" {
 				text += ": did you mean " + meant + "?"
 			}
 			warnings = append(warnings, Warning{Key: name, Text: text})

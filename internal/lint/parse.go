@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	zlintlint "github.com/zmap/zlint/v3/lint"
+
+	"chancery/internal/spelling"
 )
 
 // UnknownError says that a name is neither a source nor a lint.
@@ -171,7 +173,7 @@ func find(name string) ([]*rule, error) {
 func nearest(name string) string {
 	best, distance := "", 1<<30
 	consider := func(candidate string) {
-		d := edits(strings.ToLower(name), candidate)
+		d := spelling.Edits(strings.ToLower(name), candidate)
 		if d < distance || d == distance && candidate < best {
 			best, distance = candidate, d
 		}
@@ -183,25 +185,4 @@ func nearest(name string) string {
 		consider(r.name)
 	}
 	return best
-}
-
-// edits counts the insertions, deletions and replacements that make a into b.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

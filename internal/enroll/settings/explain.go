@@ -2,43 +2,19 @@ package settings
 
 import (
 	"bytes"
-	"encoding"
-	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+
+	"chancery/internal/manual"
 )
 
 // comments are the manual's texts by owner, as "DNS.Resolvers".
-var comments = sync.OnceValue(func() map[string]string {
-	texts := map[string]string{}
-	file, err := parser.ParseFile(token.NewFileSet(), "settings.go", manual, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		return texts // the compiler has accepted this very file
-	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
-		}
-		if body, ok := spec.Type.(*ast.StructType); ok {
-			for _, f := range body.Fields.List {
-				for _, name := range f.Names {
-					texts[spec.Name.Name+"."+name.Name] = strings.TrimSpace(f.Doc.Text())
-				}
-			}
-		}
-		return false
-	})
-	return texts
-})
+var comments = sync.OnceValue(func() map[string]string { return manual.Comments(source) })
 
 // Explain writes the settings as TOML that Load reads to the same values, each
 // below its manual. Where there is no entry of an array of tables an empty one
@@ -69,7 +45,7 @@ func (e *explainer) table(prefix string, v reflect.Value) {
 		case isTable(f.Type):
 			tables = append(tables, f)
 		default:
-			e.remark(comments()[v.Type().Name()+"."+f.Name])
+			manual.Remark(e.out, e.comment, comments()[v.Type().Name()+"."+f.Name])
 			text, err := literal(value)
 			if err != nil && e.err == nil {
 				e.err = fmt.Errorf("setting %s%s: %w", prefix, name, err)
@@ -85,7 +61,7 @@ func (e *explainer) table(prefix string, v reflect.Value) {
 // section writes one table, or each of an array.
 func (e *explainer) section(path, text string, v reflect.Value) {
 	fmt.Fprintln(e.out)
-	e.remark(text)
+	manual.Remark(e.out, e.comment, text)
 	if v.Kind() == reflect.Struct {
 		fmt.Fprintf(e.out, "%s[%s]\n", e.comment, path)
 		e.table(path+".", v)
@@ -103,13 +79,6 @@ func (e *explainer) section(path, text string, v reflect.Value) {
 	e.err = inner.err
 }
 
-// remark writes the manual; in an example with a second sign.
-func (e *explainer) remark(text string) {
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(e.out, "%s# %s\n", e.comment, strings.TrimSpace(line))
-	}
-}
-
 func isTable(t reflect.Type) bool {
 	if t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -117,36 +86,20 @@ func isTable(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[Settings]().PkgPath() && t != reflect.TypeFor[Command]()
 }
 
-// literal is a value in TOML. A JSON string, number or list is one in TOML too,
-// but for DEL, which TOML wants escaped.
+// literal is a value in TOML.
 func literal(v reflect.Value) (string, error) {
-	value := v.Interface()
-	switch typed := value.(type) {
-	case Command:
-		if value = typed.Line; len(typed.List) > 0 {
-			value = typed.List
-		}
-	case encoding.TextMarshaler:
-		text, err := typed.MarshalText()
-		if err != nil {
-			return "", err
-		}
-		value = string(text)
-	default:
-		if v.Kind() == reflect.Map {
-			return inline(v)
-		}
-		if v.Kind() == reflect.Slice && v.Len() == 0 {
-			return "[]", nil
-		}
+	command, ok := v.Interface().(Command)
+	switch {
+	case ok && len(command.List) > 0:
+		return manual.Literal(command.List)
+	case ok:
+		return manual.Literal(command.Line)
+	case v.Kind() == reflect.Map:
+		return inline(v)
+	case v.Kind() == reflect.Slice && v.Len() == 0: // a nil one would be null
+		return "[]", nil
 	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		return "", err
-	}
-	return strings.ReplaceAll(strings.TrimSpace(out.String()), "\x7f", `\u007f`), nil
+	return manual.Literal(v.Interface())
 }
 
 // inline is a map, sorted.

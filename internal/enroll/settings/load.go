@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"chancery/internal/spelling"
 )
 
 // Default gives the settings of a machine that has no client.toml. environ is as
@@ -169,7 +171,7 @@ var known = sync.OnceValue(func() []string {
 
 // unknown says so, and what was perhaps meant.
 func unknown(key string) string {
-	if meant := nearest(key, known()); meant != "" {
+	if meant := spelling.Nearest(key, known()); meant != "" {
 		return "unknown key: did you mean " + meant + "?"
 	}
 	return "unknown key: no setting has a name like it"

@@ -1,60 +1,27 @@
 package settings
 
 import (
-	"cmp"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"chancery/internal/manual"
 )
 
 // Problem is one thing wrong with the settings, for the person who wrote them.
-type Problem struct {
-	Source string // the file
-	Line   int    // from 1; 0 = unknown
-	Column int    // from 1, in bytes; 0 = unknown
-	Key    string // as "certificate[2].names"; "" = no key in particular
-	Text   string // what is wrong and what to do
-}
-
-// Error is "FILE:LINE:COLUMN: KEY: TEXT" as far as these are known.
-func (p Problem) Error() string {
-	var parts []string
-	switch {
-	case p.Source != "" && p.Line > 0:
-		parts = append(parts, fmt.Sprintf("%s:%d:%d", p.Source, p.Line, p.Column))
-	case p.Source != "":
-		parts = append(parts, p.Source)
-	}
-	if p.Key != "" {
-		parts = append(parts, p.Key)
-	}
-	return strings.Join(append(parts, p.Text), ": ")
-}
+type Problem = manual.Problem
 
 // Problems is everything that is wrong, so that it can be mended in one go.
-// Match one with errors.As on Problem.
+// Match one with errors.As on Problem. It is a type of its own, since a mistake in
+// the server's configuration ends the program with another status.
 type Problems []Problem
 
 // Error has one problem a line.
-func (p Problems) Error() string {
-	lines := make([]string, len(p))
-	for i, one := range p {
-		lines[i] = one.Error()
-	}
-	return strings.Join(lines, "\n")
-}
+func (p Problems) Error() string { return manual.Problems(p).Error() }
 
 // Unwrap gives each Problem.
-func (p Problems) Unwrap() []error {
-	each := make([]error, len(p))
-	for i, one := range p {
-		each[i] = one
-	}
-	return each
-}
+func (p Problems) Unwrap() []error { return manual.Problems(p).Unwrap() }
 
 // locate finds the lines of the problems' keys. It reads the text once more,
 // which nobody minds who has to mend it.
@@ -86,9 +53,7 @@ func locate(name string, text []byte, problems Problems) Problems {
 			}
 		}
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	manual.Problems(problems).Sort()
 	return problems
 }
 
@@ -151,42 +116,4 @@ func (w walker) inline(path string, table *unstable.Node) {
 			w.value(path, inner.Node())
 		}
 	}
-}
-
-// nearest gives the known word that a person most likely meant, "" if none is
-// close. A key in the wrong section is found too.
-func nearest(word string, known []string) string {
-	best, distance := "", len(word)/3+2
-	last := word[strings.LastIndexByte(word, '.')+1:]
-	for _, candidate := range known {
-		d := edits(word, candidate)
-		if name := candidate[strings.LastIndexByte(candidate, '.')+1:]; name == last {
-			d = min(d, 2) // the right name in the wrong place
-		}
-		if d < distance {
-			best, distance = candidate, d
-		}
-	}
-	return best
-}
-
-// edits counts the insertions, deletions and replacements from a to b.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -15,7 +15,7 @@ import (
 )
 
 //go:embed settings.go
-var manual string
+var source string
 
 // Settings is the whole of client.toml. Load gives one that is valid and has
 // every default filled in; nobody changes it afterwards.
