@@ -79,6 +79,10 @@ func (d *deal) fault(ctx context.Context, err error) error {
 	if forgotten(err) {
 		v.advice = "the CA does not know this account any more: forget it (chancery account remove), and register anew"
 	}
+	if acme.HasType(err, acme.TypeUnauthorized) && d.client.AccountURL != "" {
+		// RFC 8555 §7.3.6: what the CA says of an account that was deactivated, too.
+		v.advice = "if the account was ended already, forget it here (chancery account remove)"
+	}
 	return &AccountError{CA: d.name(), Class: v.class, Advice: v.advice, Err: err}
 }
 

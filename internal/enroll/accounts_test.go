@@ -97,6 +97,15 @@ func TestAccountByHand(t *testing.T) {
 	if ca, made, err := c.Register(t.Context(), at, enroll.NewAccount{AgreeTerms: true}); err != nil || !made || ca.Account.URL == url {
 		t.Errorf("anew: %+v, %t, %v", ca.Account, made, err)
 	}
+	// As after a crash behind the deactivation: the account is over and the key still here.
+	key, _ := accountKeys(t, c)
+	over := &acme.Client{Directory: r.houses[0].ca.Directory, HTTP: r.houses[0].ca.HTTP(), Key: key, AccountURL: accountOf(t, c).URL}
+	if _, err := over.Deactivate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Deactivate(t.Context(), at); !errors.As(err, &failed) || !strings.Contains(err.Error(), "account remove") {
+		t.Errorf("deactivated twice: %v", err)
+	}
 	if err := c.Forget(t.Context(), at); err != nil {
 		t.Error(err)
 	}
