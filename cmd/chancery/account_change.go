@@ -12,6 +12,7 @@ import (
 	"chancery/internal/enroll"
 	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/install"
+	"chancery/internal/enroll/vault"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -119,6 +120,13 @@ func (p *program) accountDeactivate() *cobra.Command {
 		Long: "Ends the account at the CA and deletes its key here. It cannot be undone. Certificates\nstay valid; a later one takes a new account.",
 		Args: between(1, 1, accountCA),
 		RunE: p.withCA(&f, func(cmd *cobra.Command, c *client.Client, at enroll.Place) error {
+			known, err := c.Engine.Account(cmd.Context(), at)
+			if err != nil {
+				return err
+			}
+			if known.Account == nil && !known.Unfinished {
+				return fmt.Errorf("%w: an account at %s", vault.ErrNone, guard.Shown(at.Name()))
+			}
 			if err := p.sure(yes, "This ends the account at "+at.Name()+" for good.", at.Name()); err != nil {
 				return err
 			}

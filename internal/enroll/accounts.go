@@ -150,6 +150,11 @@ func (d *deal) enter(ctx context.Context) error {
 	if err := d.terms(ctx); err != nil {
 		return err
 	}
+	// An account without a binding makes room for one with it, as in a run.
+	var err error
+	if d.known.Account, err = d.unbind(ctx, d.known.Account); err != nil {
+		return err
+	}
 	key, next, err := d.keys()
 	if err != nil {
 		return err
@@ -300,7 +305,13 @@ func (d *deal) takeOver(ctx context.Context, key crypto.Signer) error {
 	if err := d.run.engine.config.Vault.ImportAccountKey(ctx, d.at, key); err != nil {
 		return &localError{err}
 	}
-	return d.keepAccount(ctx, found, boundBy(found))
+	// It stands as it is, also if there are credentials: they bind new accounts only, and
+	// the CA need not show by which it was bound.
+	keyID := boundBy(found)
+	if external, err := d.run.engine.config.Vault.EAB(d.run.eabNames(d.offer.Issuer, d.offer.Default)...); keyID == "" && err == nil {
+		keyID = external.KeyID
+	}
+	return d.keepAccount(ctx, found, keyID)
 }
 
 // boundBy is the key ID of the external account binding that an account was made with,

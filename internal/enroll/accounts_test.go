@@ -180,6 +180,9 @@ func TestImportedAccount(t *testing.T) {
 	if _, err := c.vault.AccountKey(firstCA); !errors.Is(err, vault.ErrNone) {
 		t.Errorf("and kept: %v", err)
 	}
+	if err := c.vault.SetEAB(t.Context(), firstCA, credentials(t, r.houses[0].ca)); err != nil { // it replaces no imported account
+		t.Fatal(err)
+	}
 	other := &acme.Client{Directory: r.houses[0].ca.Directory, HTTP: r.houses[0].ca.HTTP(), Key: key}
 	made, err := other.Register(t.Context(), acme.Registration{AgreeTerms: true, Contacts: []string{"mailto:x@shop.example"}})
 	if err != nil {
@@ -267,6 +270,9 @@ func TestWrongCredentialsAreSaid(t *testing.T) {
 	}
 	if ca, made, err := c.Register(t.Context(), at, enroll.NewAccount{}); err != nil || !made || ca.Account.EABKeyID != good.KeyID {
 		t.Errorf("with the right one: %+v, %v", ca.Account, err)
+	}
+	if ca, made, err := c.Register(t.Context(), at, enroll.NewAccount{}); err != nil || made || ca.Account.EABKeyID != good.KeyID {
+		t.Errorf("and again: %+v, %t, %v", ca.Account, made, err)
 	}
 }
 
