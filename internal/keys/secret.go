@@ -81,11 +81,18 @@ const secretLimit = 64 << 10
 // One line break at the end is not part of it. Other forms are refused, the
 // environment in particular: every process of the user can read it, and crash
 // reports carry it along. Errors are [ErrSecret] and [ErrPermissions].
-func ReadSecret(spec string) (Secret, error) {
+func ReadSecret(spec string) (Secret, error) { return readSecret(spec, 0o077) }
+
+// ReadSharedSecret is [ReadSecret] for what a service of its own shares with this
+// program, such as a name server's key: the file's group may read it, too.
+func ReadSharedSecret(spec string) (Secret, error) { return readSecret(spec, 0o007) }
+
+// readSecret refuses a file on which one of the forbidden permission bits is set.
+func readSecret(spec string, forbidden fs.FileMode) (Secret, error) {
 	form, what, _ := strings.Cut(spec, ":")
 	switch {
 	case form == "file" && what != "":
-		return readSecretFile(what, 0o077)
+		return readSecretFile(what, forbidden)
 	case form == "credential" && what != "":
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
@@ -118,8 +125,12 @@ func readSecretFile(path string, forbidden fs.FileMode) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: %s is not a file", ErrSecret, path)
 	}
 	if info.Mode().Perm()&forbidden != 0 {
-		return Secret{}, fmt.Errorf("%s: %w (its mode is %04o); run chmod 600 %s, and replace the secret if somebody may have seen it",
-			path, ErrPermissions, info.Mode().Perm(), path)
+		mode := "600"
+		if forbidden == 0o007 {
+			mode = "o="
+		}
+		return Secret{}, fmt.Errorf("%s: %w (its mode is %04o); run chmod %s %s, and replace the secret if somebody may have seen it",
+			path, ErrPermissions, info.Mode().Perm(), mode, path)
 	}
 	value, err := io.ReadAll(io.LimitReader(f, secretLimit+1))
 	if err != nil {

@@ -60,6 +60,21 @@ func TestReadSecret(t *testing.T) {
 			t.Error("a secret in the wrong place is repeated in the error")
 		}
 	}
+	for spec, want := range map[string]error{
+		"file:" + file("h", "shared\n", 0o640): nil,
+		"file:" + file("i", "shared\n", 0o600): nil,
+		"file:" + file("j", "shared\n", 0o644): ErrPermissions,
+		"file:" + file("k", "shared\n", 0o642): ErrPermissions,
+		"env:HOME":                             ErrSecret,
+	} {
+		got, err := ReadSharedSecret(spec)
+		if !errors.Is(err, want) || (want == nil) != (got.Reveal() == "shared") {
+			t.Errorf("shared %s: %q, %v", spec, got.Reveal(), err)
+		}
+		if want == ErrPermissions && !strings.Contains(err.Error(), "chmod o= ") {
+			t.Errorf("no advice in %v", err)
+		}
+	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	if _, err := ReadSecret("credential:group"); !errors.Is(err, ErrSecret) {
 		t.Errorf("without credentials: %v", err)

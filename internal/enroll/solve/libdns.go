@@ -80,11 +80,11 @@ func fill(provider Provider, fields map[string]string) error {
 			return fmt.Errorf("it has no setting %s, but: %s", quote(name), strings.Join(slices.Sorted(maps.Keys(settable)), ", "))
 		}
 		if strings.HasPrefix(text, "file:") || strings.HasPrefix(text, "credential:") {
-			secret, err := ReadSecret(text)
+			secret, err := readSecret(text)
 			if err != nil {
 				return fmt.Errorf("setting %s: %w", name, err)
 			}
-			text = string(secret)
+			text = secret
 		}
 		v.SetString(text)
 	}

@@ -18,6 +18,7 @@ import (
 	validate "chancery/internal/challenge"
 	"chancery/internal/dnstest"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/keys"
 	"chancery/internal/peertest"
 
 	"github.com/miekg/dns"
@@ -230,7 +231,7 @@ func TestUpdateRefused(t *testing.T) {
 		change func(*solve.TSIG)
 		code   string
 	}{
-		{"wrong secret", func(k *solve.TSIG) { k.Secret = solve.Secret("0123456789abcdef") }, "BADSIG"},
+		{"wrong secret", func(k *solve.TSIG) { k.Secret = keys.NewSecret([]byte("0123456789abcdef")) }, "BADSIG"},
 		{"unknown key", func(k *solve.TSIG) { k.Name = "stranger." }, "BADKEY"},
 		{"wrong algorithm", func(k *solve.TSIG) { k.Algorithm = dns.HmacSHA512 }, "BADKEY"},
 		{"no key", nil, "REFUSED"},
@@ -248,8 +249,8 @@ func TestUpdateRefused(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Code != test.code || refused.Hint == "" || refused.Hint == "see the server's log" {
 			t.Errorf("%s: %v", test.label, err)
 		}
-		if text := fmt.Sprintf("%v %+v %#v %x %s", err, k, &k, k, k.Secret); strings.Contains(text, string(k.Secret)) ||
-			strings.Contains(text, fmt.Sprintf("%x", []byte(k.Secret))) {
+		if text := fmt.Sprintf("%v %+v %#v %x %s", err, k, &k, k, k.Secret); strings.Contains(text, k.Secret.Reveal()) ||
+			strings.Contains(text, fmt.Sprintf("%x", k.Secret.Reveal())) {
 			t.Errorf("%s: the secret is told: %s", test.label, text)
 		}
 	}
@@ -275,9 +276,9 @@ func TestUnsignedAnswer(t *testing.T) {
 		})}
 	go server.ActivateAndServe()
 	t.Cleanup(func() { _ = server.Shutdown() })
-	keys, err := solve.ParseKeyFile("key key-hmac-sha256 { algorithm hmac-sha256; secret " + keySecret("hmac-sha256") + "; };")
+	all, err := solve.ParseKeyFile("key key-hmac-sha256 { algorithm hmac-sha256; secret " + keySecret("hmac-sha256") + "; };")
 	must(t, err)
-	u := &solve.RFC2136{Server: l.Addr().String(), Key: keys[0]}
+	u := &solve.RFC2136{Server: l.Addr().String(), Key: all[0]}
 	if err := u.Publish(t.Context(), solve.Answer{Name: "a.zone.test.", Zone: "zone.test.", Value: "x"}); err == nil || !strings.Contains(err.Error(), "not to be trusted") {
 		t.Errorf("believed: %v", err)
 	}

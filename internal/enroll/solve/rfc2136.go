@@ -64,7 +64,7 @@ func (u *RFC2136) update(ctx context.Context, a Answer, change func(*dns.Msg, dn
 	}
 	client := dns.Client{Net: "tcp", Timeout: timeout}
 	if u.Key != nil {
-		client.TsigSecret = map[string]string{u.Key.Name: base64.StdEncoding.EncodeToString(u.Key.Secret)}
+		client.TsigSecret = map[string]string{u.Key.Name: base64.StdEncoding.EncodeToString([]byte(u.Key.Secret.Reveal()))}
 		m.SetTsig(u.Key.Name, u.Key.Algorithm, 300, time.Now().Unix())
 	}
 	reply, _, err := client.ExchangeContext(ctx, m, server)

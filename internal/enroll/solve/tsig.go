@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"chancery/internal/keys"
 )
 
 // TSIG is a key that signs DNS messages (RFC 8945).
 type TSIG struct {
-	Name      string // with the final dot, in lower case
-	Algorithm string // "hmac-sha256." or another of RFC 8945 §6, in lower case
-	Secret    Secret // the key itself, not its base64
+	Name      string      // with the final dot, in lower case
+	Algorithm string      // "hmac-sha256." or another of RFC 8945 §6, in lower case
+	Secret    keys.Secret // the key itself, not its base64
 }
 
 // TSIGConfig says where a key is: in a key file of BIND's tools (tsig-keygen, ddns-confgen,
@@ -35,33 +37,47 @@ func (c TSIGConfig) Load() (*TSIG, error) {
 		if c.Name == "" || c.Secret == "" {
 			return nil, errors.New("a TSIG key needs a name and a secret, or a key_file")
 		}
-		text, err := ReadSecret(c.Secret)
+		secret, err := readSecret(c.Secret)
 		if err != nil {
 			return nil, fmt.Errorf("the TSIG key's secret: %w", err)
 		}
-		return newTSIG(c.Name, c.Algorithm, string(text))
+		return newTSIG(c.Name, c.Algorithm, secret)
 	}
 	if c.Algorithm != "" || c.Secret != "" {
 		return nil, errors.New("a TSIG key_file has the algorithm and the secret: leave those out")
 	}
-	text, err := ReadSecret("file:" + c.KeyFile)
+	text, err := readSecret("file:" + c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("the TSIG key file: %w", err)
 	}
-	keys, err := ParseKeyFile(string(text))
+	all, err := ParseKeyFile(text)
 	if err != nil {
 		return nil, fmt.Errorf("the TSIG key file %s: %w", c.KeyFile, err)
 	}
 	name := dns.CanonicalName(c.Name)
-	for _, k := range keys {
-		if c.Name == "" && len(keys) == 1 || k.Name == name {
+	for _, k := range all {
+		if c.Name == "" && len(all) == 1 || k.Name == name {
 			return k, nil
 		}
 	}
 	if c.Name == "" {
-		return nil, fmt.Errorf("the TSIG key file %s has %d keys: say which by name", c.KeyFile, len(keys))
+		return nil, fmt.Errorf("the TSIG key file %s has %d keys: say which by name", c.KeyFile, len(all))
 	}
 	return nil, fmt.Errorf("the TSIG key file %s has no key named %s", c.KeyFile, quote(c.Name))
+}
+
+// readSecret reads what a reference refers to, without whitespace around it. A group
+// may read the file, as BIND's tools make theirs for the name server.
+func readSecret(reference string) (string, error) {
+	secret, err := keys.ReadSharedSecret(reference)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(secret.Reveal())
+	if text == "" {
+		return "", errors.New("there is nothing but whitespace in " + reference)
+	}
+	return text, nil
 }
 
 // algorithms are those of RFC 8945 §6 that are neither broken (MD5) nor cut short.
@@ -85,7 +101,7 @@ func newTSIG(name, algorithm, secret string) (*TSIG, error) {
 	if err != nil || len(raw) == 0 {
 		return nil, errors.New("the secret is not base64")
 	}
-	return &TSIG{Name: dns.CanonicalName(name), Algorithm: full, Secret: raw}, nil
+	return &TSIG{Name: dns.CanonicalName(name), Algorithm: full, Secret: keys.NewSecret(raw)}, nil
 }
 
 // ParseKeyFile reads the key statements of a BIND configuration file, and nothing but
@@ -94,7 +110,7 @@ func newTSIG(name, algorithm, secret string) (*TSIG, error) {
 // repeat what may be a secret.
 func ParseKeyFile(text string) ([]*TSIG, error) {
 	s := &keyScanner{rest: text, line: 1}
-	var keys []*TSIG
+	var all []*TSIG
 	for {
 		word, err := s.next()
 		if err != nil {
@@ -110,17 +126,17 @@ func ParseKeyFile(text string) ([]*TSIG, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", s.line, err)
 		}
-		for _, other := range keys {
+		for _, other := range all {
 			if other.Name == k.Name {
 				return nil, fmt.Errorf("line %d: a second key named %s", s.line, quote(k.Name))
 			}
 		}
-		keys = append(keys, k)
+		all = append(all, k)
 	}
-	if len(keys) == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("there is no key in it")
 	}
-	return keys, nil
+	return all, nil
 }
 
 // keyScanner splits a file into words, strings and the marks { } ;.

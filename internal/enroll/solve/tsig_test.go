@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"chancery/internal/enroll/solve"
+	"chancery/internal/keys"
 )
 
 const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
@@ -45,16 +46,16 @@ var keyFiles = []struct {
 
 func TestParseKeyFile(t *testing.T) {
 	for _, test := range keyFiles {
-		keys, err := solve.ParseKeyFile(test.text)
-		if (err == nil) != (test.names != nil) || len(keys) != len(test.names) {
-			t.Errorf("%s: %d keys, %v", test.label, len(keys), err)
+		all, err := solve.ParseKeyFile(test.text)
+		if (err == nil) != (test.names != nil) || len(all) != len(test.names) {
+			t.Errorf("%s: %d keys, %v", test.label, len(all), err)
 			continue
 		}
 		if err != nil && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "hunter2")) {
 			t.Errorf("%s: the secret is told: %v", test.label, err)
 		}
-		for i, k := range keys {
-			if k.Name != test.names[i] || base64.StdEncoding.EncodeToString(k.Secret) != secret {
+		for i, k := range all {
+			if k.Name != test.names[i] || base64.StdEncoding.EncodeToString([]byte(k.Secret.Reveal())) != secret {
 				t.Errorf("%s: %s", test.label, k.Name)
 			}
 		}
@@ -67,20 +68,20 @@ func FuzzParseKeyFile(f *testing.F) {
 		f.Add(test.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		keys, err := solve.ParseKeyFile(text)
+		all, err := solve.ParseKeyFile(text)
 		if err != nil {
 			return
 		}
 		var again strings.Builder
-		for _, k := range keys {
-			fmt.Fprintf(&again, "key %q { algorithm %s; secret %q; };\n", k.Name, strings.TrimSuffix(k.Algorithm, "."), base64.StdEncoding.EncodeToString(k.Secret))
+		for _, k := range all {
+			fmt.Fprintf(&again, "key %q { algorithm %s; secret %q; };\n", k.Name, strings.TrimSuffix(k.Algorithm, "."), base64.StdEncoding.EncodeToString([]byte(k.Secret.Reveal())))
 		}
 		twice, err := solve.ParseKeyFile(again.String())
-		if err != nil || len(twice) != len(keys) {
+		if err != nil || len(twice) != len(all) {
 			t.Fatalf("%q is read, but not as %q: %v", text, again.String(), err)
 		}
 		for i, k := range twice {
-			if k.Name != keys[i].Name || k.Algorithm != keys[i].Algorithm || string(k.Secret) != string(keys[i].Secret) {
+			if k.Name != all[i].Name || k.Algorithm != all[i].Algorithm || k.Secret.Reveal() != all[i].Secret.Reveal() {
 				t.Fatalf("%q became %q", text, again.String())
 			}
 		}
@@ -129,13 +130,16 @@ func TestTSIGConfig(t *testing.T) {
 }
 
 func TestSecretIsHidden(t *testing.T) {
-	s := solve.Secret("hunter2")
+	s := keys.NewSecret([]byte("hunter2"))
 	k := solve.TSIG{Name: "k.", Secret: s}
 	text, err := json.Marshal(k)
 	must(t, err)
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "key", k, "secret", s, "pointer", &k)
-	all := fmt.Sprintf("%v %+v %#v %s %q %x %d %v %#v", s, s, s, s, s, s, s, k, &k) + string(text) + log.String()
+	all := string(text) + log.String()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, k) + fmt.Sprintf(verb, &k)
+	}
 	for _, shown := range []string{"hunter2", "68756e74657232", "104 117 110", "aHVudGVyMg"} {
 		if strings.Contains(all, shown) {
 			t.Errorf("%q is in %s", shown, all)
