@@ -437,31 +437,6 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-func TestReferenceRead(t *testing.T) {
-	directory := t.TempDir()
-	t.Setenv("CREDENTIALS_DIRECTORY", directory)
-	for name, content := range map[string]string{"good": "s3cret\r\n", "empty": "\n"} {
-		if err := os.WriteFile(filepath.Join(directory, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range []Reference{"credential:good", Reference("file:" + directory + "/good"), Reference("passphrase-file:" + directory + "/good")} {
-		if secret, err := r.Read(); err != nil || string(secret) != "s3cret" {
-			t.Errorf("%s: %q, %v", r, secret, err)
-		}
-	}
-	if _, err := Reference("credential:empty").Read(); err == nil {
-		t.Error("an empty secret was read")
-	}
-	if _, err := Reference("credential:none").Read(); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing: %v", err)
-	}
-	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	if _, err := Reference("credential:good").Read(); err == nil {
-		t.Error("a credential without systemd was read")
-	}
-}
-
 func FuzzLoad(f *testing.F) {
 	var whole bytes.Buffer
 	if err := Default().Effective(&whole); err != nil {

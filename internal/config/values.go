@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -143,35 +142,4 @@ func (r *Reference) UnmarshalText(text []byte) error {
 func (r Reference) Scheme() string {
 	scheme, _, _ := strings.Cut(string(r), ":")
 	return scheme
-}
-
-// Path is the file that the reference points to; the error says that systemd
-// gave no credentials.
-func (r Reference) Path() (string, error) {
-	scheme, place, _ := strings.Cut(string(r), ":")
-	if scheme != "credential" {
-		return place, nil
-	}
-	directory := os.Getenv("CREDENTIALS_DIRECTORY")
-	if directory == "" {
-		return "", fmt.Errorf("%s: $CREDENTIALS_DIRECTORY is not set: start the service by systemd with LoadCredential=%s:PATH", r, place)
-	}
-	return filepath.Join(directory, place), nil
-}
-
-// Read gives the secret without one final line break. An empty one is an error.
-func (r Reference) Read() ([]byte, error) {
-	path, err := r.Path()
-	if err != nil {
-		return nil, err
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("secret %s cannot be read: %w", r, err)
-	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	if text == "" {
-		return nil, fmt.Errorf("secret %s is empty: write it into %s", r, path)
-	}
-	return []byte(text), nil
 }
