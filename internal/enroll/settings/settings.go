@@ -260,7 +260,8 @@ type Mail struct {
 
 // Webhook gets JSON.
 type Webhook struct {
-	// https://... "" = none. It may be a secret: then use url_from.
+	// https://..., or http://... on this machine. "" = none. It may be a secret:
+	// then use url_from.
 	URL string `toml:"url"`
 	// The URL by reference, where it holds a token.
 	URLFrom Reference `toml:"url_from"`
@@ -280,7 +281,8 @@ type Exec struct {
 type Syslog struct {
 	// Whether.
 	Enabled bool `toml:"enabled"`
-	// "" = this machine's; else "udp://HOST:PORT" or "tcp://HOST:PORT".
+	// "" = this machine's; else "udp://HOST[:PORT]", "tcp://HOST[:PORT]",
+	// "tls://HOST[:PORT]" or "unix:///PATH".
 	Server string `toml:"server"`
 }
 

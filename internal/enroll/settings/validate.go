@@ -73,6 +73,56 @@ func (j *judge) url(key, value string, schemes ...string) {
 	}
 }
 
+func (m *Mail) validate(j *judge) {
+	j.oneOf("notify.mail.security", m.Security, "starttls", "tls", "none")
+	if m.Server != "" {
+		if _, _, err := net.SplitHostPort(m.Server); err != nil {
+			j.add("notify.mail.server", "%q: write HOST:PORT, as \"mail.corp.example:587\"", m.Server)
+		}
+		if m.From == "" || len(m.To) == 0 {
+			j.add("notify.mail", "needs \"from\" and \"to\"")
+		}
+		if _, err := mail.ParseAddress(m.From); err != nil && m.From != "" {
+			j.add("notify.mail.from", "%q is no mail address: write it as \"chancery@corp.example\"", m.From)
+		}
+		j.contacts("notify.mail.to", m.To)
+	}
+	if (m.User == "") != (m.Password == "") {
+		j.add("notify.mail.user", "user and password go together")
+	}
+	if m.Security == "none" && m.User != "" {
+		j.add("notify.mail.security", "a password is not sent to a mail server without TLS: use starttls or tls")
+	}
+}
+
+// webhook takes plain http to this machine only: the messages name what is protected
+// where, and a token goes along.
+func (j *judge) webhook(key, value string) {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" {
+		j.url(key, value, "https")
+		return
+	}
+	if host, _ := netip.ParseAddr(u.Hostname()); !host.IsLoopback() && u.Hostname() != "localhost" {
+		j.add(key, "must begin with https://: plain http reaches this machine only")
+		return
+	}
+	j.url(key, value, "http")
+}
+
+// syslog takes the ways of RFC 5426, 6587 and 5425, and a socket of this machine.
+func (j *judge) syslog(key, value string) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		return
+	case slices.Contains([]string{"udp", "tcp", "tls"}, u.Scheme) && u.Hostname() != "" && u.Path == "" && u.User == nil:
+		return
+	}
+	j.add(key, "%q: write udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH", value)
+}
+
 func (j *judge) server(key, value string) {
 	rest := value
 	switch scheme, after, found := strings.Cut(value, "://"); {
@@ -168,27 +218,15 @@ func (s *Settings) validateRhythm(j *judge) {
 func (s *Settings) validateNotify(j *judge) {
 	n := s.Notify
 	j.from1("notify.after", n.After)
-	j.oneOf("notify.mail.security", n.Mail.Security, "starttls", "tls", "none")
-	if n.Mail.Server != "" {
-		if _, _, err := net.SplitHostPort(n.Mail.Server); err != nil {
-			j.add("notify.mail.server", "%q: write HOST:PORT, as \"mail.corp.example:587\"", n.Mail.Server)
-		}
-		if n.Mail.From == "" || len(n.Mail.To) == 0 {
-			j.add("notify.mail", "needs \"from\" and \"to\"")
-		}
-		j.contacts("notify.mail.to", n.Mail.To)
-	}
-	if (n.Mail.User == "") != (n.Mail.Password == "") {
-		j.add("notify.mail.user", "user and password go together")
-	}
+	n.Mail.validate(j)
 	if n.Webhook.URL != "" {
-		j.url("notify.webhook.url", n.Webhook.URL, "https", "http")
+		j.webhook("notify.webhook.url", n.Webhook.URL)
 		if n.Webhook.URLFrom != "" {
 			j.add("notify.webhook.url_from", "url is given too: take one of them away")
 		}
 	}
 	if n.Syslog.Server != "" {
-		j.url("notify.syslog.server", n.Syslog.Server, "udp", "tcp")
+		j.syslog("notify.syslog.server", n.Syslog.Server)
 	}
 }
 
