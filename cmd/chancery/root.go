@@ -57,7 +57,7 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.config, "config", "", "configuration `FILE` (TOML)")
 	flags.BoolVar(&p.json, "json", false, "answer in JSON")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd: cmd, text: err.Error()} })
-	root.AddCommand(p.serve(), p.init(), p.demo(), p.discover(), p.get(), p.renew(), p.ca(), p.cert(), p.customer(), p.binding(), p.eab(), p.acme(), p.account(), p.revoke(), p.forget(), p.directory(),
+	root.AddCommand(p.serve(), p.init(), p.demo(), p.discover(), p.get(), p.renew(), p.agent(), p.ca(), p.cert(), p.customer(), p.binding(), p.eab(), p.acme(), p.account(), p.revoke(), p.forget(), p.directory(),
 		p.profile(), p.keys(), p.settings(), p.trust(), p.version())
 	return root
 }

@@ -30,6 +30,8 @@ type Agent struct {
 	next    *Parts         // of a reload, when the workers are done
 	replies []chan<- error // of it
 	once    *Summary
+	rescan  time.Duration // between two readings of all records,
+	relist  time.Duration // and of their names
 
 	done    chan finish
 	reloads chan reload
@@ -51,10 +53,9 @@ type Summary struct {
 	Worst enroll.Result
 }
 
-// Between two readings of all records pass no more than rescan; after a jump of the clock
-// nothing is begun for settle, since a second jump, back, is not rare.
+// After a jump of the clock nothing is begun for settle, since a second jump, back, is not
+// rare.
 const (
-	rescan = 10 * time.Minute
 	settle = 2 * time.Minute
 	jump   = time.Minute
 )
@@ -67,6 +68,7 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{
 		config: c, entries: map[string]*entry{}, heap: &heap{before: func(a, b *entry) bool { return a.step.at.Before(b.step.at) }},
 		done: make(chan finish), reloads: make(chan reload), poke: make(chan struct{}, 1), random: rand.New(c.Random),
+		rescan: 10 * time.Minute, relist: time.Minute,
 	}
 	now := time.Now()
 	s := c.Settings

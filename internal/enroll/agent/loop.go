@@ -71,11 +71,11 @@ func (a *Agent) turn(ctx context.Context) time.Duration {
 	}
 	mono := time.Now()
 	a.watchClock(ctx, mono)
-	if mono.Sub(a.scanned) >= rescan {
+	if mono.Sub(a.scanned) >= a.rescan {
 		if err := a.scan(ctx); err != nil {
 			a.warn("", "the certificates cannot be read; those that are known are kept: %v", err)
 		}
-	} else if mono.Sub(a.listed) >= longestTick {
+	} else if mono.Sub(a.listed) >= a.relist {
 		a.list(ctx)
 	}
 	a.mono, a.wall = mono, a.config.Now().Round(0)
