@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"chancery/internal/enroll"
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 	"chancery/internal/enroll/solve"
 	"chancery/internal/enroll/vault"
 	"chancery/internal/resolver"

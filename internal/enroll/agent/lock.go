@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // lockName is the file by whose lock an agent has a data directory for itself. The kernel

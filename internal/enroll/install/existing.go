@@ -8,7 +8,7 @@ import (
 	"os"
 	"syscall"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // Existing gives the certificate that is installed at the target now, nil if

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // The test binary runs itself as the process that is killed; see TestCrash.

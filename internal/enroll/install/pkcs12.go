@@ -10,7 +10,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 	"chancery/internal/keys"
 )
 

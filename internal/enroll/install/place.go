@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // Install puts the bundle where the target says. All files are written beside

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // patience is how long to wait for another installation, which takes less.

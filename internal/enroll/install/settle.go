@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // settle gives the path of the file to replace: it follows symbolic links that

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 	"chancery/internal/enroll/install"
 )
 

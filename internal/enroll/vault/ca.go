@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // canonical makes one text of the ways to write a directory's URL that differ

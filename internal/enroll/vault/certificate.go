@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 const (

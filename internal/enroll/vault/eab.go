@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"chancery/acme"
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // Binding is an external account binding without its MAC key.

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 	"chancery/internal/enroll/install"
 )
 

@@ -39,7 +39,7 @@ import (
 	"slices"
 	"syscall"
 
-	"chancery/internal/enroll/durable"
+	"chancery/internal/durable"
 )
 
 // Vault is the state below one directory. Its methods may be used by several
