@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"chancery/internal/enroll"
 	"chancery/internal/durable"
+	"chancery/internal/enroll"
 	"chancery/internal/enroll/solve"
 	"chancery/internal/enroll/vault"
 	"chancery/internal/resolver"
