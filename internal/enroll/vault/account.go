@@ -193,6 +193,10 @@ func (v *Vault) RetireAccount(ctx context.Context, directory string) error {
 	}
 	// The key first: an account without a key is made anew, whatever the record says.
 	err = inDir(ctx, dir, func() error {
+		// A key change that did not end is the old account's, and must not come over the new one.
+		if err := durable.Remove(filepath.Join(dir, nextKey)); err != nil {
+			return err
+		}
 		return durable.Rename(filepath.Join(dir, accountKey), filepath.Join(dir, accountKey+".retired-"+fingerprint(ca.Account.URL)))
 	})
 	if err != nil {

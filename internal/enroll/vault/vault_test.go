@@ -173,6 +173,31 @@ func TestAccountKeys(t *testing.T) {
 	}
 }
 
+func TestRetireAccount(t *testing.T) {
+	v := open(t)
+	if err := v.RetireAccount(t.Context(), directory); !errors.Is(err, ErrNone) {
+		t.Errorf("retired nothing: %v", err)
+	}
+	first, err := v.CreateAccountKey(t.Context(), directory, "")
+	check(t, err)
+	_, err = v.NextAccountKey(t.Context(), directory, "")
+	check(t, err)
+	check(t, v.UpdateCA(t.Context(), directory, func(ca *CA) error { ca.Account = &Account{URL: "https://ca.example/account/1"}; return nil }))
+	check(t, v.RetireAccount(t.Context(), directory))
+	if ca, err := v.CA(directory); err != nil || ca.Account != nil {
+		t.Errorf("%+v, %v", ca, err)
+	}
+	second, err := v.CreateAccountKey(t.Context(), directory, "")
+	check(t, err)
+	if current, next, err := v.AccountKeys(directory); err != nil || same(second, first) || !same(current, second) || next != nil {
+		t.Errorf("the old account's keys came over the new one: %v", err)
+	}
+	kept, err := filepath.Glob(filepath.Join(v.Dir(), "cas", "*", "account.key.retired-*"))
+	if err != nil || len(kept) != 1 {
+		t.Errorf("the old key is not kept: %v, %v", kept, err)
+	}
+}
+
 func TestEAB(t *testing.T) {
 	v := open(t)
 	secret := []byte("hunter2-hunter2-hunter2")
