@@ -12,12 +12,14 @@ import (
 )
 
 func (p *program) binding() *cobra.Command {
-	cmd := group("binding", "whose an ACME account is: list, show, confirm, refuse", `An ACME account that proves a customer's domain, or claims his address, is his only once
+	cmd := group("binding", "whose an ACME account is: list, show, confirm, refuse, end", `An ACME account that proves a customer's domain, or claims his address, is his only once
 that was confirmed: by himself on the page that his mail links to, or here. A question
-that nobody answers ends by itself.`)
+that nobody answers ends by itself. Once it is ended, the account's orders rest on the
+binding no more; what was issued stays (chancery cert revoke).`)
 	cmd.AddCommand(p.bindingList(), p.bindingShow(),
 		p.bindingDecide("confirm", "say in the customer's place that the account is his"),
-		p.bindingDecide("refuse", "say in the customer's place that the account is not his"))
+		p.bindingDecide("refuse", "say in the customer's place that the account is not his"),
+		p.bindingDecide("end", "end a confirmed binding: the account gets no more certificates by it"))
 	return cmd
 }
 
@@ -46,7 +48,7 @@ func (p *program) bindingList() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&state, "state", "", "only those that are in this `STATE`: pending, confirmed, refused, expired")
+	flags.StringVar(&state, "state", "", "only those that are in this `STATE`: pending, confirmed, refused, expired, ended")
 	flags.StringVar(&in.Customer, "customer", "", "only this customer's, by `ID`")
 	flags.StringVar(&account, "account", "", "only this account's, by `ID` or URL")
 	flags.IntVar(&in.Limit, "limit", 100, "`NUMBER` of bindings at most, up to 1000")
@@ -69,7 +71,7 @@ func (p *program) bindingShow() *cobra.Command {
 func (p *program) bindingDecide(verb, short string) *cobra.Command {
 	in := desk.BindingDecided{}
 	cmd := &cobra.Command{
-		Use: verb + " BINDING [--reason TEXT]", Short: short, Args: between(1, 1, "the binding's id; see: chancery binding list --state pending"),
+		Use: verb + " BINDING [--reason TEXT]", Short: short, Args: between(1, 1, "the binding's id; see: chancery binding list"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.ID = args[0]
 			b, err := call[desk.BindingDecided, desk.Binding](cmd.Context(), p, "binding."+verb, in)

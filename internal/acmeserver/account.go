@@ -18,7 +18,7 @@ func (s *Server) newAccount(ctx context.Context, c *call) (*answer, error) {
 	existing, err := s.Accounts.AccountByThumb(ctx, c.key.Thumbprint())
 	switch {
 	case err == nil:
-		s.askByMail(ctx, &existing)
+		s.askLater(&existing)
 		return s.foundAccount(&existing)
 	case ca.KindOf(err) != ca.NotFound:
 		return nil, err

@@ -478,11 +478,13 @@ func TestBindingByMail(t *testing.T) {
 		c := o.account(contact)
 		_, err = c.NewOrder(t.Context(), order)
 		refused(t, err, acme.TypeUserActionRequired, "not bound", "external account binding")
+		o.server.Asked()
 		if len(o.asked(shop)) != 0 {
 			t.Errorf("%s, which is not verified, had the customer asked: %+v", contact, o.asked(shop))
 		}
 	}
 	c := o.account("mailto:other@else.example", "mailto:it@Shop.example")
+	o.server.Asked()
 	if q := o.asked(shop); len(q) != 1 || q[0].Via != registry.ViaMail || q[0].Contact != "it@shop.example" {
 		t.Fatalf("asked %+v", q)
 	}
@@ -495,6 +497,7 @@ func TestBindingByMail(t *testing.T) {
 	}
 	_, err = c.PreAuthorize(t.Context(), order.Identifiers[0])
 	refused(t, err, acme.TypeUserActionRequired)
+	o.server.Asked()
 	o.decides(shop, true)
 	o.obtain(c, "shop.example")
 	if n := len(o.asked(shop)); n != 1 {
@@ -503,10 +506,12 @@ func TestBindingByMail(t *testing.T) {
 	// What was lost when a process ended is made up for when the account comes again.
 	o.broken = ca.Errorf(ca.Unavailable, "the power went off")
 	c = o.account("mailto:it@shop.example")
+	o.server.Asked()
 	o.broken = nil
 	if _, err := c.Register(t.Context(), acme.Registration{OnlyExisting: true}); err != nil {
 		t.Fatal(err)
 	}
+	o.server.Asked()
 	o.decides(shop, false)
 	_, err = c.NewOrder(t.Context(), order)
 	refused(t, err, acme.TypeUserActionRequired)
@@ -525,6 +530,7 @@ func TestBindingRequestsAreBounded(t *testing.T) {
 	for range 4 {
 		o.account("mailto:it@shop.example")
 	}
+	o.server.Asked()
 	if n := len(o.asked(shop)); n != 2 {
 		t.Errorf("from one address the customer was asked %d times; want 2", n)
 	}
@@ -698,7 +704,7 @@ func TestKindsNeedVettedCustomers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = plain.Finalize(t.Context(), made, csr(t, certKey(t), "", "shop.example"))
-	refused(t, err, acme.TypeExternalAccountRequired)
+	refused(t, err, acme.TypeUnauthorized, "suspended")
 	if err := o.Resume(t.Context(), clerk, shop); err != nil {
 		t.Fatal(err)
 	}

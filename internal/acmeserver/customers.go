@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"chancery/acme"
@@ -14,8 +15,8 @@ import (
 // Customers tells to whom accounts belong, and has the customers asked;
 // [registry.Registry] fits.
 type Customers interface {
-	// BindingsOf gives the account's bindings to customers that are served, the
-	// pending and the ended ones too.
+	// BindingsOf gives all of the account's bindings: the pending and the ended ones,
+	// and those to suspended customers too.
 	BindingsOf(ctx context.Context, account string) ([]registry.Binding, error)
 	// Holders gives the ids of the customers that proved the domain or one above it.
 	Holders(ctx context.Context, domain string) ([]string, error)
@@ -51,7 +52,7 @@ type Policy struct {
 // made good; of nil: to any customer.
 func confirmed(all []registry.Binding, customers []string) bool {
 	return slices.ContainsFunc(all, func(b registry.Binding) bool {
-		return b.State == registry.Confirmed && (customers == nil || slices.Contains(customers, b.Customer))
+		return b.Holds() && (customers == nil || slices.Contains(customers, b.Customer))
 	})
 }
 
@@ -60,17 +61,17 @@ func (s *Server) mayOrder(ctx context.Context, c *call) error {
 	if err := c.bound(); err != nil {
 		return err
 	}
-	if !s.Policy.Require || s.Policy.ByDomain || c.account.Binding != "" {
-		return nil
-	}
-	all, err := s.Customers.BindingsOf(ctx, c.account.ID)
-	if err != nil || confirmed(all, nil) {
+	all, err := s.served(ctx, c.account)
+	if err != nil || c.account.Binding != "" || confirmed(all, nil) {
 		return err
+	}
+	s.askLater(c.account)
+	if !s.Policy.Require || s.Policy.ByDomain {
+		return nil
 	}
 	if !s.Policy.ByMail {
 		return errUnbound()
 	}
-	s.askByMail(ctx, c.account)
 	// Who claims an address is not told whether it is a customer's. The instance is
 	// a page that says what to do, never the page that confirms (RFC 8555 §6.7).
 	return acme.UserActionRequired(s.Base+registry.BindingPath,
@@ -86,9 +87,6 @@ func errUnbound() error {
 // What fails is logged and tried again when the account comes again: the account
 // does not depend on it, and who claims an address learns nothing of it.
 func (s *Server) askByMail(ctx context.Context, a *Account) {
-	if !s.Policy.ByMail || a.Binding != "" {
-		return
-	}
 	for _, contact := range a.Contacts {
 		customer, err := s.Customers.ByContact(ctx, contact)
 		if err == nil {
@@ -111,7 +109,64 @@ func (s *Server) askFirst(ctx context.Context, c *call, a *Account) {
 			return // the account comes again, and then its own bound counts
 		}
 	}
-	s.askByMail(ctx, a)
+	s.askLater(a)
+}
+
+const (
+	// askersAtOnce is how many accounts' contacts are looked up at a time, and
+	// askersInAll how many wait for it at most.
+	askersAtOnce = 4
+	askersInAll  = 1024
+)
+
+// askLater is askByMail behind the answer's back: how long the answer takes must not
+// tell whether an address is a customer's. What a process that ends leaves, and what
+// is too much, is made up for by the account's next order.
+func (s *Server) askLater(a *Account) {
+	if !s.Policy.ByMail || a.Binding != "" || len(a.Contacts) == 0 {
+		return
+	}
+	one := *a
+	s.asking.begin(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+		defer cancel()
+		s.askByMail(ctx, &one)
+	})
+}
+
+// askers is what is asked in the background. Its zero value has no room.
+type askers struct {
+	places chan struct{} // of those that run
+
+	mu     sync.Mutex
+	under  int // way, or waiting
+	closed bool
+	count  sync.WaitGroup
+}
+
+func (k *askers) begin(ask func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.under >= askersInAll {
+		return
+	}
+	k.under++
+	k.count.Go(func() {
+		k.places <- struct{}{}
+		ask()
+		<-k.places
+		k.mu.Lock()
+		k.under--
+		k.mu.Unlock()
+	})
+}
+
+// close waits for what is under way, which settleTime bounds, and begins no more.
+func (k *askers) close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.count.Wait()
 }
 
 // ask has a customer asked, not too often, and gives what stands: an open

@@ -155,6 +155,9 @@ const maxCommonName = 64
 
 // issue takes the one road to a certificate.
 func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR) (*answer, error) {
+	if err := s.mayIssue(ctx, c.account, o.Identifiers); err != nil {
+		return nil, err
+	}
 	v, err := s.vouch(ctx, c.account, &o.Order)
 	if err != nil {
 		return nil, err

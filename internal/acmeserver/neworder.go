@@ -147,10 +147,11 @@ func (s *Server) provenNames(ctx context.Context, account *Account, p proofs) ([
 	if err := s.settleFor(ctx, account.ID); err != nil {
 		return nil, err
 	}
-	if ok, err := s.reusable(ctx, account); err != nil || !ok {
+	valid, err := s.Orders.ValidAuthorizations(ctx, account.ID, p.names, p.until)
+	if err != nil {
 		return nil, err
 	}
-	return s.Orders.ValidAuthorizations(ctx, account.ID, p.names, p.until)
+	return s.reusable(ctx, account, valid)
 }
 
 // stands tells whether a proof would be taken today as well: by a challenge that

@@ -91,6 +91,7 @@ type Server struct {
 	entrances []*entrance // the first is that of the configuration itself
 	keys      parsedKeys
 	running   validations // those that this process is at
+	asking    askers
 }
 
 // New checks the configuration and gives the server. The error names every part
@@ -112,6 +113,7 @@ func New(c Config) (*Server, error) {
 		c.Workers = 64
 	}
 	s := &Server{Config: c}
+	s.asking.places = make(chan struct{}, askersAtOnce)
 	s.running.turns.limit, s.running.room = c.Workers, max(pursuitsPerAccount, c.MaxNames)
 	return s, s.makeEntrances()
 }

@@ -88,12 +88,12 @@ func (s *Server) standing(ctx context.Context, a *Authorization) (standing, erro
 	if err := active(&account); err != nil {
 		return waiting, err
 	}
-	if account.Binding != "" || s.Customers == nil {
-		return granted, nil // an external binding: nobody is asked
-	}
-	all, err := s.Customers.BindingsOf(ctx, account.ID)
+	all, err := s.served(ctx, &account)
 	if err != nil {
 		return waiting, err
+	}
+	if account.Binding != "" || s.Customers == nil {
+		return granted, nil // an external binding: nobody is asked
 	}
 	holders, err := s.holders(ctx, a.Identifier)
 	switch {
@@ -138,6 +138,8 @@ func (s *Server) confirmation(ctx context.Context, account *Account, a *Authoriz
 		return granted, nil
 	case registry.Refused:
 		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it refused to have this account bound to him; if that was a mistake, have him bind it, or use an account with an external account binding", domain)
+	case registry.Ended:
+		return waiting, acme.Unauthorized("%s was proven, but the binding of this account to the customer who registered it was ended; after a day he is asked again, or use an account with an external account binding", domain)
 	case registry.TimedOut:
 		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it did not confirm in time that this account is his; make a new order to have him asked again, or use an account with an external account binding", domain)
 	}
@@ -148,7 +150,7 @@ func (s *Server) confirmation(ctx context.Context, account *Account, a *Authoriz
 // nothing of this proof, and there may be another.
 func ended(b *registry.Binding, proven time.Time) bool {
 	switch b.State {
-	case registry.Refused:
+	case registry.Refused, registry.Ended:
 		return b.DecidedAt.Before(proven)
 	case registry.TimedOut:
 		return b.ExpiresAt.Before(proven)
@@ -226,16 +228,6 @@ func (s *Server) settleFor(ctx context.Context, account string) error {
 		return err
 	}
 	return s.settle(ctx, list)
-}
-
-// reusable tells whether valid authorisations of an account may be used again:
-// not those from before bindings were required, while it has none.
-func (s *Server) reusable(ctx context.Context, a *Account) (bool, error) {
-	if !s.Policy.Require || a.Binding != "" {
-		return true, nil
-	}
-	all, err := s.Customers.BindingsOf(ctx, a.ID)
-	return confirmed(all, nil), err
 }
 
 // pollAfter is when a client shall look again at what is pending.

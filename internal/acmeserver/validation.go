@@ -136,7 +136,7 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	v.mu.Unlock()
 	done := make(chan struct{})
-	go func() { v.count.Wait(); close(done) }()
+	go func() { v.count.Wait(); s.asking.close(); close(done) }()
 	select {
 	case <-done:
 		return nil

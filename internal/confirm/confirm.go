@@ -46,7 +46,7 @@ type Questions interface {
 	Question(ctx context.Context, id, token string) (Question, error)
 	// Answer signs the customer in with his passphrase and decides in his name. Kind
 	// Denied for a wrong passphrase, Limited after too many, Conflict when the
-	// question was decided or has timed out.
+	// question was decided or has timed out, or what is to be ended was ended.
 	Answer(ctx context.Context, q Question, a Answer) (registry.Binding, error)
 }
 
@@ -54,10 +54,11 @@ type Questions interface {
 type Answer struct {
 	Passphrase string
 	Confirm    bool // or refuse
+	End        bool // what was confirmed; then Confirm says nothing
 }
 
 // String leaves the passphrase out.
-func (a Answer) String() string { return fmt.Sprintf("confirm=%t", a.Confirm) }
+func (a Answer) String() string { return fmt.Sprintf("confirm=%t end=%t", a.Confirm, a.End) }
 
 // GoString is String, for %#v.
 func (a Answer) GoString() string { return a.String() }
@@ -182,14 +183,14 @@ func (p *Page) decide(w http.ResponseWriter, r *http.Request) {
 	v := p.view(q)
 	v.status = http.StatusForbidden
 	switch {
-	case !v.Open:
+	case !v.Open && !v.Bound, form.act != "" && v.Bound != (form.act == "end"):
 		v.status = http.StatusConflict
 	case form.act == "":
-		v.status, v.Wrong = http.StatusBadRequest, "Press one of the two buttons: confirm, or refuse."
+		v.status, v.Wrong = http.StatusBadRequest, "Press one of the buttons."
 	case form.passphrase == "":
 		v.Wrong = "Give your passphrase: only with it your answer counts."
 	default:
-		p.answer(w, r, answering{q, Answer{Passphrase: form.passphrase, Confirm: form.act == "confirm"}})
+		p.answer(w, r, answering{q, Answer{Passphrase: form.passphrase, Confirm: form.act == "confirm", End: form.act == "end"}})
 		return
 	}
 	p.send(w, v)
@@ -294,7 +295,7 @@ func parseForm(body string) (form, error) {
 		}
 	}
 	f := form{passphrase: values.Get("passphrase"), act: values.Get("act")}
-	if f.act != "" && f.act != "confirm" && f.act != "refuse" || len(f.passphrase) > maxPassphrase || !utf8.ValidString(f.passphrase) {
+	if f.act != "" && f.act != "confirm" && f.act != "refuse" && f.act != "end" || len(f.passphrase) > maxPassphrase || !utf8.ValidString(f.passphrase) {
 		return form{}, errors.New("values of another form")
 	}
 	return f, nil

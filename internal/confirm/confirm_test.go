@@ -64,7 +64,11 @@ func (d *desk) Answer(_ context.Context, q Question, a Answer) (registry.Binding
 	switch {
 	case a.Passphrase != passphrase:
 		return registry.Binding{}, ca.Errorf(ca.Denied, "no")
-	case d.question.State != registry.Pending || !d.now.Before(q.ExpiresAt):
+	case a.End && d.question.State == registry.Confirmed:
+		d.answers++
+		d.question.State, d.question.DecidedAt = registry.Ended, d.now
+		return d.question.Binding, nil
+	case a.End, d.question.State != registry.Pending || !d.now.Before(q.ExpiresAt):
 		return registry.Binding{}, ca.Errorf(ca.Conflict, "late")
 	}
 	d.answers++
@@ -163,7 +167,7 @@ func TestDeciding(t *testing.T) {
 		var log bytes.Buffer
 		p := d.page(t, &log, nil)
 		g := do(t, p, post(place, saying(act, passphrase)))
-		if g.StatusCode != 200 || d.question.State != test.state || !strings.Contains(g.text, test.words) || strings.Contains(g.raw, "<form") {
+		if g.StatusCode != 200 || d.question.State != test.state || !strings.Contains(g.text, test.words) || strings.Contains(g.raw, `value="confirm"`) || strings.Contains(g.raw, `value="end"`) != (act == "confirm") {
 			t.Errorf("%s gave %d, %s\n%s", act, g.StatusCode, d.question.State, g.raw)
 		}
 		if strings.Contains(log.String(), passphrase) || strings.Contains(log.String(), token) {
@@ -175,6 +179,28 @@ func TestDeciding(t *testing.T) {
 		}
 		if g = do(t, p, get(place)); g.StatusCode != 200 || !strings.Contains(g.text, test.words) {
 			t.Errorf("afterwards the page is %d\n%s", g.StatusCode, g.raw)
+		}
+	}
+}
+
+func TestEnding(t *testing.T) {
+	d := newDesk()
+	p := d.page(t, io.Discard, nil)
+	if g := do(t, p, post(place, saying("end", passphrase))); g.StatusCode != 409 || d.question.State != registry.Pending {
+		t.Errorf("ending a question gave %d, %s", g.StatusCode, d.question.State)
+	}
+	do(t, p, post(place, saying("confirm", passphrase)))
+	for _, test := range []struct {
+		act, pass string
+		status    int
+		state     registry.BindingState
+	}{
+		{"end", "wrong", 403, registry.Confirmed}, {"end", "", 403, registry.Confirmed}, {"", passphrase, 400, registry.Confirmed},
+		{"refuse", passphrase, 409, registry.Confirmed}, {"end", passphrase, 200, registry.Ended}, {"end", passphrase, 409, registry.Ended}, {"confirm", passphrase, 409, registry.Ended},
+	} {
+		g := do(t, p, post(place, saying(test.act, test.pass)))
+		if ended := strings.Contains(g.text, "The binding has ended"); g.StatusCode != test.status || d.question.State != test.state || ended != (test.state == registry.Ended) {
+			t.Errorf("%+v gave %d, %s\n%s", test, g.StatusCode, d.question.State, g.raw)
 		}
 	}
 }
@@ -203,7 +229,7 @@ func TestNotDeciding(t *testing.T) {
 	}{
 		"wrong passphrase":    {form(saying("confirm", "wrong"), nil), 403, "not the passphrase"},
 		"no passphrase":       {form(saying("confirm", ""), nil), 403, "Give your passphrase"},
-		"return key":          {form(saying("", passphrase), nil), 400, "one of the two buttons"},
+		"return key":          {form(saying("", passphrase), nil), 400, "one of the buttons"},
 		"another act":         {form(saying("yes", passphrase), nil), 400, "cannot be read"},
 		"two acts":            {form(url.Values{"act": {"refuse", "confirm"}, "passphrase": {passphrase}}, nil), 400, "cannot be read"},
 		"another field":       {form(url.Values{"act": {"confirm"}, "passphrase": {passphrase}, "x": {"y"}}, nil), 400, "cannot be read"},

@@ -22,7 +22,9 @@ func (d Desk) Answer(ctx context.Context, q Question, a Answer) (registry.Bindin
 	if err := d.Registry.SignIn(ctx, q.Binding.Customer, a.Passphrase); err != nil {
 		return registry.Binding{}, err
 	}
-	return d.Registry.Decide(ctx, registry.Decision{
-		ID: q.ID, By: ca.Principal{Room: registry.CustomerRoom, ID: q.Binding.Customer}, Confirm: a.Confirm,
-	})
+	decision := registry.Decision{ID: q.ID, By: ca.Principal{Room: registry.CustomerRoom, ID: q.Binding.Customer}, Confirm: a.Confirm}
+	if a.End {
+		return d.Registry.End(ctx, decision)
+	}
+	return d.Registry.Decide(ctx, decision)
 }

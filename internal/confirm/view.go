@@ -37,6 +37,7 @@ type view struct {
 	Say    string    // no question, but a word
 	Ask    *Question // the question
 	Open   bool      // it can be decided
+	Bound  bool      // it was confirmed, and can be ended
 	Just   bool      // it was decided by this very request
 	Wrong  string    // what was wrong with the answer
 	State  string    // where it stands, when it is not open
@@ -49,7 +50,7 @@ func (p *Page) view(q Question) view {
 	if state == registry.Pending && !p.Clock().Before(q.ExpiresAt) {
 		state = registry.TimedOut
 	}
-	v.Open = state == registry.Pending
+	v.Open, v.Bound = state == registry.Pending, state == registry.Confirmed
 	if !v.Open {
 		v.State = string(state)
 	}

@@ -12,7 +12,7 @@ import (
 type BindingsWanted struct {
 	Account  string                `json:"account,omitempty"`
 	Customer string                `json:"customer,omitempty"`
-	State    registry.BindingState `json:"state,omitempty"` // pending, confirmed, refused or expired
+	State    registry.BindingState `json:"state,omitempty"` // pending, confirmed, refused, expired or ended
 	Limit    int                   `json:"limit,omitempty"` // 100 unless it says so, 1000 at most
 }
 
@@ -46,7 +46,7 @@ type BindingNamed struct {
 	ID string `json:"id"`
 }
 
-// BindingDecided is the input of binding.confirm and binding.refuse.
+// BindingDecided is the input of binding.confirm, binding.refuse and binding.end.
 type BindingDecided struct {
 	ID     string `json:"id"`
 	Reason string `json:"reason,omitempty"`
@@ -82,6 +82,11 @@ func (d *Desk) confirmBinding(ctx context.Context, caller admin.Caller, in Bindi
 
 func (d *Desk) refuseBinding(ctx context.Context, caller admin.Caller, in BindingDecided) (Binding, error) {
 	return d.decide(ctx, registry.Decision{ID: in.ID, By: by(caller), Reason: in.Reason})
+}
+
+func (d *Desk) endBinding(ctx context.Context, caller admin.Caller, in BindingDecided) (Binding, error) {
+	b, err := d.Registry.End(ctx, registry.Decision{ID: in.ID, By: by(caller), Reason: in.Reason})
+	return bindingShown(&b), err
 }
 
 func (d *Desk) decide(ctx context.Context, one registry.Decision) (Binding, error) {

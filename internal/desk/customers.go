@@ -32,6 +32,7 @@ func (d *Desk) peopleOperations() []admin.Operation {
 		admin.Op(admin.Spec{Name: "binding.show", Role: admin.Approver, Summary: "shows a binding"}, d.showBinding),
 		admin.Op(admin.Spec{Name: "binding.confirm", Role: admin.Approver, Summary: "confirms in a customer's place that an account is his"}, d.confirmBinding),
 		admin.Op(admin.Spec{Name: "binding.refuse", Role: admin.Approver, Summary: "refuses in a customer's place that an account is his"}, d.refuseBinding),
+		admin.Op(admin.Spec{Name: "binding.end", Role: admin.Approver, Summary: "ends a confirmed binding"}, d.endBinding),
 	}
 }
 

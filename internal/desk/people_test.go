@@ -113,6 +113,12 @@ func TestBindings(t *testing.T) {
 	if b := done[desk.Binding](t, o, "binding.confirm", desk.BindingDecided{ID: asked[0].ID, Reason: "he called"}); b.State != registry.Confirmed || b.By != "admin:uid:7 (ann)" {
 		t.Errorf("confirmed: %+v", b)
 	}
+	if b := done[desk.Binding](t, o, "binding.end", desk.BindingDecided{ID: asked[0].ID, Reason: "he called"}); b.State != registry.Ended || b.By != "admin:uid:7 (ann)" {
+		t.Errorf("ended: %+v", b)
+	}
+	if kind := refused(t, o, "binding.end", desk.BindingDecided{ID: asked[0].ID}); kind != ca.Conflict {
+		t.Errorf("a second end gave %s", kind)
+	}
 	if b := done[desk.Binding](t, o, "binding.refuse", desk.BindingDecided{ID: asked[1].ID}); b.State != registry.Refused {
 		t.Errorf("refused: %+v", b)
 	}
@@ -123,7 +129,7 @@ func TestBindings(t *testing.T) {
 		t.Errorf("shown: %+v", b)
 	}
 	for want, in := range map[string]desk.BindingsWanted{
-		asked[0].ID: {State: registry.Confirmed}, asked[1].ID: {Account: asked[1].Account, Customer: c.ID},
+		asked[0].ID: {State: registry.Ended}, asked[1].ID: {Account: asked[1].Account, Customer: c.ID},
 	} {
 		if all := done[desk.Bindings](t, o, "binding.list", in); len(all.Bindings) != 1 || all.Bindings[0].ID != want {
 			t.Errorf("%+v: %+v", in, all)

@@ -10,8 +10,8 @@ import (
 
 // Ask asks a customer whether an account is his. It is durable when it returns;
 // [Registry.Tell] sends the letters. While a question is open, or was confirmed, the
-// same account and customer get that one again; and one that was refused for a day:
-// so the State of what is returned may be Pending, Confirmed or Refused.
+// same account and customer get that one again; and one that was refused or ended for
+// a day: so the State of what is returned may be Pending, Confirmed, Refused or Ended.
 //
 // Kind Invalid for an asking that makes no sense; NotFound for an unknown customer;
 // Denied for a suspended one, for a domain that he has not proven, and for an address
@@ -87,7 +87,7 @@ func (r *Registry) standing(ctx context.Context, a Asking) (Binding, bool, error
 		switch {
 		case b.Suspended:
 			return Binding{}, false, ca.Errorf(ca.Denied, "the customer is suspended")
-		case b.State == Pending, b.State == Confirmed, b.State == Refused && now.Before(b.DecidedAt.Add(refusalRest)):
+		case b.State == Pending, b.State == Confirmed, (b.State == Refused || b.State == Ended) && now.Before(b.DecidedAt.Add(refusalRest)):
 			return b, true, nil
 		}
 	}

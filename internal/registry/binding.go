@@ -26,12 +26,14 @@ const (
 // BindingState is where a binding stands.
 type BindingState string
 
-// The states of a binding. Pending ends in one of the others, which are final.
+// The states of a binding. Pending ends in Confirmed, Refused or TimedOut, and
+// Confirmed in Ended; the rest are final.
 const (
 	Pending   BindingState = "pending"
 	Confirmed BindingState = "confirmed"
 	Refused   BindingState = "refused"
 	TimedOut  BindingState = "expired"
+	Ended     BindingState = "ended"
 )
 
 // Binding ties an ACME account to a customer, or asks for it.
@@ -67,11 +69,11 @@ type Asking struct {
 	Thumbprint string // of the account's key, for the letter; may be ""
 }
 
-// Decision settles a pending binding.
+// Decision settles a pending binding, or ends a confirmed one.
 type Decision struct {
 	ID      string
 	By      ca.Principal // an administrator, or Principal{Room: CustomerRoom, ID: the customer's id}
-	Confirm bool         // or refuse
+	Confirm bool         // or refuse; nothing to [Registry.End]
 	Reason  string       // may be ""
 }
 
@@ -104,9 +106,9 @@ func (b Binding) at(now time.Time) Binding {
 // Bindings gives those that fit, newest first, a hundred unless the query says so.
 func (r *Registry) Bindings(ctx context.Context, q BindingQuery) ([]Binding, error) {
 	switch q.State {
-	case "", Pending, Confirmed, Refused, TimedOut:
+	case "", Pending, Confirmed, Refused, TimedOut, Ended:
 	default:
-		return nil, ca.Errorf(ca.Invalid, "the state of a binding is one of pending, confirmed, refused, expired")
+		return nil, ca.Errorf(ca.Invalid, "the state of a binding is one of pending, confirmed, refused, expired, ended")
 	}
 	if q.Limit <= 0 {
 		q.Limit = 100
@@ -119,15 +121,19 @@ func (r *Registry) Bindings(ctx context.Context, q BindingQuery) ([]Binding, err
 	return found, err
 }
 
-// BindingsOf gives an account's bindings to customers who are served, pending and
-// ended ones too: one by a key first, then the oldest. Nothing found is no error.
+// BindingsOf gives all of an account's bindings, those that came to nothing and those
+// to suspended customers too: one by a key first, then the oldest. Nothing found is
+// no error.
 func (r *Registry) BindingsOf(ctx context.Context, account string) ([]Binding, error) {
 	found, err := r.Bindings(ctx, BindingQuery{Account: account, Limit: 1000})
-	found = slices.DeleteFunc(found, func(b Binding) bool { return b.Suspended })
 	slices.Reverse(found)
 	slices.SortStableFunc(found, func(a, b Binding) int { return cmp.Compare(byKey(b), byKey(a)) })
 	return found, err
 }
+
+// Holds tells whether the binding is good now: it was confirmed, nobody ended it, and
+// the customer is served.
+func (b *Binding) Holds() bool { return b.State == Confirmed && !b.Suspended }
 
 func byKey(b Binding) int {
 	if b.Via == ViaEAB {
@@ -146,7 +152,7 @@ func (r *Registry) BindingOf(ctx context.Context, account string) (Binding, erro
 		return Binding{}, err
 	}
 	for _, b := range all {
-		if b.State == Confirmed {
+		if b.Holds() {
 			return b, nil
 		}
 	}
@@ -157,16 +163,11 @@ func (r *Registry) BindingOf(ctx context.Context, account string) (Binding, erro
 // Kind NotFound; Conflict when it was decided or timed out; Denied for a stranger, and
 // to confirm for a suspended customer.
 func (r *Registry) Decide(ctx context.Context, d Decision) (Binding, error) {
-	b, err := r.Binding(ctx, d.ID)
+	b, err := r.decidable(ctx, d)
 	if err != nil {
 		return Binding{}, err
 	}
-	switch {
-	case d.By.Room == CustomerRoom && d.By.ID != b.Customer:
-		return Binding{}, ca.Errorf(ca.NotFound, "there is no such binding")
-	case d.Reason != "" && !oneLine(d.Reason, maxReason):
-		return Binding{}, ca.Errorf(ca.Invalid, "a reason is one line of at most %d octets", maxReason)
-	case b.State != Pending:
+	if b.State != Pending {
 		return Binding{}, decided(b)
 	}
 	kind := "binding.refused"
@@ -183,6 +184,40 @@ func (r *Registry) Decide(ctx context.Context, d Decision) (Binding, error) {
 		return Binding{}, decided(now)
 	}
 	return b, err
+}
+
+// decidable finds the binding that a decision is about, and sees whether it may be
+// made.
+func (r *Registry) decidable(ctx context.Context, d Decision) (Binding, error) {
+	b, err := r.Binding(ctx, d.ID)
+	switch {
+	case err != nil:
+		return Binding{}, err
+	case d.By.Room == CustomerRoom && d.By.ID != b.Customer:
+		return Binding{}, ca.Errorf(ca.NotFound, "there is no such binding")
+	case d.Reason != "" && !oneLine(d.Reason, maxReason):
+		return Binding{}, ca.Errorf(ca.Invalid, "a reason is one line of at most %d octets", maxReason)
+	}
+	return b, nil
+}
+
+// End ends a confirmed binding, also one by a key: from then on the account gets
+// nothing by it. For a day nobody is asked again about the two. A customer ends his
+// own alone, a suspended one's is ended by administrators. Kind NotFound; Conflict
+// for a binding that is not confirmed.
+func (r *Registry) End(ctx context.Context, d Decision) (Binding, error) {
+	b, err := r.decidable(ctx, d)
+	if err != nil {
+		return Binding{}, err
+	}
+	if b.State == Confirmed {
+		b.State, b.DecidedAt, b.DecidedBy, b.Reason = Ended, r.now(), d.By, d.Reason
+		err = r.Store.EndBinding(ctx, b, r.event(event{d.By, "binding.ended", b.ID, map[string]string{"account": b.Account, "customer": b.Customer, "reason": d.Reason}}))
+		if ca.KindOf(err) != ca.Conflict {
+			return b, err
+		}
+	}
+	return Binding{}, ca.Errorf(ca.Conflict, "only a confirmed binding can be ended, and this one is not, or not any more; a question is refused instead")
 }
 
 // decided says why nothing is to be decided.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +91,57 @@ func TestRefuse(t *testing.T) {
 		d.pass(2 * time.Hour)
 		if again := must[registry.Binding](d.t)(d.Ask(ctx, asking(c, "a1"))); again.ID == b.ID || again.State != registry.Pending {
 			d.t.Errorf("asked a day after the refusal: %+v", again)
+		}
+	})
+}
+
+func TestEnd(t *testing.T) {
+	onBoth(t, nil, func(ctx context.Context, d *desk) {
+		c, other := d.customer("Web team", "example.org", "web@example.org"), d.customer("Others")
+		himself := ca.Principal{Room: registry.CustomerRoom, ID: c.ID}
+		b := must[registry.Binding](d.t)(d.Ask(ctx, asking(c, "a1")))
+		_, err := d.End(ctx, registry.Decision{ID: b.ID, By: admin})
+		d.want(ca.Conflict, err) // it is a question still
+		must[registry.Binding](d.t)(d.Decide(ctx, registry.Decision{ID: b.ID, By: himself, Confirm: true}))
+		_, err = d.End(ctx, registry.Decision{ID: b.ID, By: ca.Principal{Room: registry.CustomerRoom, ID: other.ID}})
+		d.want(ca.NotFound, err)
+		_, err = d.End(ctx, registry.Decision{ID: b.ID, By: admin, Reason: "a\nb"})
+		d.want(ca.Invalid, err)
+		_, err = d.End(ctx, registry.Decision{ID: ca.NewID(), By: admin})
+		d.want(ca.NotFound, err)
+		var ends atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				_, err := d.End(ctx, registry.Decision{ID: b.ID, By: himself, Reason: "sold"})
+				if err == nil {
+					ends.Add(1)
+				} else if ca.KindOf(err) != ca.Conflict {
+					d.t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := d.events("binding.ended", b.ID); ends.Load() != 1 || n != 1 {
+			d.t.Errorf("ended %d times with %d events", ends.Load(), n)
+		}
+		_, err = d.BindingOf(ctx, "a1")
+		d.want(ca.NotFound, err)
+		if all := must[[]registry.Binding](d.t)(d.BindingsOf(ctx, "a1")); len(all) != 1 || all[0].State != registry.Ended || all[0].DecidedBy != himself || all[0].Reason != "sold" || all[0].Holds() {
+			d.t.Errorf("the bindings are %+v", all)
+		}
+		if found := must[[]registry.Binding](d.t)(d.Bindings(ctx, registry.BindingQuery{State: registry.Ended})); len(found) != 1 {
+			d.t.Errorf("ended are %+v", found)
+		}
+		_, err = d.Decide(ctx, registry.Decision{ID: b.ID, By: admin, Confirm: true})
+		d.want(ca.Conflict, err)
+		d.pass(23 * time.Hour)
+		if again := must[registry.Binding](d.t)(d.Ask(ctx, asking(c, "a1"))); again.ID != b.ID || again.State != registry.Ended {
+			d.t.Errorf("asked within a day of the end: %+v", again)
+		}
+		d.pass(2 * time.Hour)
+		if again := must[registry.Binding](d.t)(d.Ask(ctx, asking(c, "a1"))); again.ID == b.ID || again.State != registry.Pending {
+			d.t.Errorf("asked a day after the end: %+v", again)
 		}
 	})
 }

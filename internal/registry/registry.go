@@ -55,7 +55,7 @@ type Config struct {
 
 const (
 	defaultPatience = 72 * time.Hour
-	refusalRest     = 24 * time.Hour // after a refusal nobody is asked again
+	refusalRest     = 24 * time.Hour // after a refusal or an end nobody is asked again
 	countedFor      = 24 * time.Hour // of the limits
 )
 

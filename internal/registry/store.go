@@ -158,12 +158,14 @@ type BindingStore interface {
 	// Decide sets state, time, decider and reason of a pending one that did not time
 	// out; kind Conflict for any other, Denied to confirm for a suspended customer.
 	Decide(ctx context.Context, b Binding, event ca.Event) error
+	// EndBinding sets the same of a confirmed one; kind Conflict for any other.
+	EndBinding(ctx context.Context, b Binding, event ca.Event) error
 }
 
 // Question is a pending binding and what stands against asking it.
 type Question struct {
 	Binding
-	RefusedSince time.Time // no refusal of the pair since then
+	RefusedSince time.Time // no refusal and no end of the pair since then
 	Since        time.Time // from then on the following are counted
 	PerCustomer  int       // fewer than so many to the customer by the same way
 	PerContact   int       // fewer than so many ViaMail to the address

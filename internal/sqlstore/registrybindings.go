@@ -43,7 +43,7 @@ func insertBinding(q registry.Question) sqldb.Statement {
 	return sqldb.Statement{
 		SQL: `INSERT INTO bindings (` + bindingColumns + `)
 			SELECT $1, $2, $3, $4, $5, $6, $7, $8, 'pending', CAST($9 AS BIGINT), CAST($10 AS BIGINT), 0, '', '', '', 0
-			WHERE NOT EXISTS (SELECT 1 FROM bindings WHERE account = $2 AND customer = $4 AND state = 'refused' AND decided > CAST($11 AS BIGINT))
+			WHERE NOT EXISTS (SELECT 1 FROM bindings WHERE account = $2 AND customer = $4 AND state IN ('refused', 'ended') AND decided > CAST($11 AS BIGINT))
 			AND (SELECT COUNT(*) FROM bindings WHERE customer = $4 AND via = $5 AND asked > CAST($12 AS BIGINT)) < CAST($13 AS BIGINT)
 			AND ($5 <> 'mail' OR (SELECT COUNT(*) FROM bindings WHERE contact = $7 AND via = 'mail' AND asked > CAST($12 AS BIGINT)) < CAST($14 AS BIGINT))`,
 		Args: []any{b.ID, b.Account, b.AccountURL, b.Customer, string(b.Via), b.Domain, b.Contact, b.Thumbprint,
@@ -144,6 +144,19 @@ func (s *Store) Decide(ctx context.Context, b registry.Binding, event ca.Event) 
 		return ca.Errorf(ca.Conflict, "the binding is not open any more")
 	}
 	return unserved(err)
+}
+
+// EndBinding implements [registry.BindingStore].
+func (s *Store) EndBinding(ctx context.Context, b registry.Binding, event ca.Event) error {
+	err := s.db.Batch(ctx, sqldb.Statement{
+		SQL: `UPDATE bindings SET state = $1, decided = $2, room = $3, actor = $4, reason = $5
+			WHERE id = $6 AND state = 'confirmed'`,
+		Args: []any{string(b.State), millis(b.DecidedAt), b.DecidedBy.Room, b.DecidedBy.ID, b.Reason, b.ID}, Want: 1, Label: errStale,
+	}, record(event))
+	if errors.Is(err, errStale) {
+		return ca.Errorf(ca.Conflict, "the binding is not confirmed, or not any more")
+	}
+	return refuse(err)
 }
 
 // DueLetters implements [registry.LetterStore].
