@@ -1,19 +1,18 @@
 package keys
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"chancery/internal/durable"
 )
 
 const (
-	temporary = ".tmp-"
 	// temporaryAge is how old a temporary file is before it counts as left
 	// over from a crash: another process may be about to use a younger one.
 	temporaryAge = time.Hour
@@ -47,7 +46,7 @@ func sweep(dir string, now time.Time) error {
 		return fmt.Errorf("the key directory cannot be read: %w", err)
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), temporary) {
+		if !durable.Temporary(e.Name()) {
 			continue
 		}
 		info, err := e.Info()
@@ -67,53 +66,18 @@ func sweep(dir string, now time.Time) error {
 	return nil
 }
 
-// writeTemporary writes and syncs data to a new file in dir that only the owner
-// can read, from its first octet on, and gives its path.
-func writeTemporary(dir string, data []byte) (path string, err error) {
-	path = filepath.Join(dir, temporary+rand.Text())
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		os.Remove(path)
-		return "", err
-	}
-	return path, nil
+// private is a file that only its owner can read, from its first octet on.
+func private(path string, data []byte) durable.File {
+	return durable.File{Path: path, Data: data, Mode: 0o600, Owner: durable.Nobody}
 }
 
 // writeNew writes a file durably, or not at all. An error that is
 // [fs.ErrExist] says that there is one: it is never overwritten, not even by
-// two processes at once, since a link, other than a rename, does not replace.
-func writeNew(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	from, err := writeTemporary(dir, data)
-	if err != nil {
-		return err
-	}
-	err = os.Link(from, path)
-	os.Remove(from) // if this fails, the next start sweeps it
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
+// two processes at once.
+func writeNew(path string, data []byte) error { return durable.Create(private(path, data)) }
 
 // replace writes a file durably in the place of another. A crash leaves either.
-func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	from, err := writeTemporary(dir, data)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(from, path); err != nil {
-		os.Remove(from)
-		return err
-	}
-	return syncDir(dir)
-}
+func replace(path string, data []byte) error { return durable.Write(private(path, data)) }
 
 // retire moves a file to the first free of path.retired, path.retired.2 …
 func retire(path string) error {
@@ -132,7 +96,7 @@ func retire(path string) error {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		return syncDir(filepath.Dir(path))
+		return durable.SyncDir(filepath.Dir(path))
 	}
 }
 
@@ -148,13 +112,4 @@ func read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s is larger than anything that is kept here", ErrDamaged, path)
 	}
 	return data, err
-}
-
-// syncDir makes a new name durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"filippo.io/age"
+
+	"chancery/internal/durable"
 )
 
 const (
@@ -158,7 +160,7 @@ func (s *Store) ChangePassphrase(secret Secret) error {
 	if err := os.Remove(unlock); err != nil && !missing(err) {
 		return fmt.Errorf("the secret was changed, but the old unlock file could not be removed: %w", err)
 	}
-	return syncDir(s.dir)
+	return durable.SyncDir(s.dir)
 }
 
 // encrypt makes an age file.

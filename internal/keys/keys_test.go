@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chancery/internal/durable"
 )
 
 func must[T any](v T, err error) T {
@@ -233,7 +235,7 @@ func TestPermissions(t *testing.T) {
 	if err := s.Retire(t.Context(), "c"); err != nil {
 		t.Fatal(err)
 	}
-	must(writeTemporary(dir, []byte("x")))
+	must(durable.Stage(private(filepath.Join(dir, "x"), []byte("x"))))
 	entries := must(os.ReadDir(dir))
 	if len(entries) != 6 {
 		t.Fatalf("%d files", len(entries))
@@ -257,7 +259,8 @@ func TestPermissions(t *testing.T) {
 func TestLeftovers(t *testing.T) {
 	s, dir := newStore(t)
 	must(s.Generate(t.Context(), "a", Ed25519))
-	left, live := must(writeTemporary(dir, []byte("half a ke"))), must(writeTemporary(dir, []byte("being written")))
+	left := must(durable.Stage(private(filepath.Join(dir, "b.key.age"), []byte("half a ke"))))
+	live := must(durable.Stage(private(filepath.Join(dir, "b.key.age"), []byte("being written"))))
 	longAgo := time.Now().Add(-2 * temporaryAge)
 	if err := os.Chtimes(left, longAgo, longAgo); err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
+
+	"chancery/internal/durable"
 )
 
 // DamagedError says that a file of the outbox cannot be read. It is left as it is: look
@@ -62,19 +62,7 @@ func writeEntry(path string, e entry) error {
 	if err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fmt.Errorf("notify: %w", err)
-	}
-	defer os.Remove(f.Name()) // in vain once it is moved
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
+	err = durable.Write(durable.File{Path: path, Data: text, Mode: 0o600, Owner: durable.Nobody})
 	if err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
@@ -82,41 +70,16 @@ func writeEntry(path string, e entry) error {
 }
 
 func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := durable.Remove(path); err != nil {
 		return fmt.Errorf("notify: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("notify: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// lock waits until no other process and no other goroutine holds the file's lock. The
-// kernel drops it when its process ends, however it ends.
+// lock waits until no other process and no other goroutine holds the file's lock.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if unlock, err = durable.Lock(ctx, path, "the outbox "+filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
 	}
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { syscall.Flock(int(f.Fd()), syscall.LOCK_UN); f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("notify: locking %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("notify: another process is busy with the outbox (%s): %w", path, ctx.Err())
-		case <-time.After(wait):
-		}
-	}
+	return unlock, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chancery/internal/durable"
 )
 
 // DeliveryError says that a channel did not deliver a message, which goes on waiting.
@@ -247,7 +249,7 @@ func (o *Outbox) forget() error {
 			}
 			path := filepath.Join(dir, f.Name())
 			switch {
-			case strings.HasPrefix(f.Name(), ".new-"):
+			case durable.Temporary(f.Name()):
 				if o.o.Now().Sub(info.ModTime()) > time.Hour {
 					failed = append(failed, os.Remove(path))
 				}

@@ -380,7 +380,7 @@ func TestForget(t *testing.T) {
 	c := &clock{at: time.Now()}
 	box := open(t, dir, Options{Now: c.now})
 	put(t, box, "old")
-	half := filepath.Join(dir, "waiting", ".new-1")
+	half := filepath.Join(dir, "waiting", ".x.json.chancery-1")
 	if err := os.WriteFile(half, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
