@@ -23,20 +23,24 @@ type program struct {
 	json   bool   // --json
 }
 
-const rootLong = `chancery is a certification authority for your own names: an ACME server that
-certbot, lego and every other client can use, with CRL and OCSP, in one program.
+const rootLong = `chancery is a certification authority and its client in one program. The authority is
+an ACME server that certbot, lego and every other client can use, with CRL and OCSP. The
+client finds out from a domain's CAA records which CA to ask, and keeps certificates.
 
-  chancery demo      shows all of it in a few seconds, in a directory of its own
-  chancery serve     starts it; the first start makes root, issuer and database
-  chancery ca root   prints the root certificate of the running server
+  chancery demo            shows all of it in a few seconds, in a directory of its own
+  chancery discover NAME   which CA would certify this name, and why
+  chancery get NAME        a certificate from it;  chancery agent  keeps it renewed
+  chancery serve           an authority of your own; the first start makes all it needs
 
-Commands that need the running server find it by its data directory: --data, or
-data in the --config file, or $CHANCERY_DATA, or ./chancery-data. They work for
-the user that it runs as, and for root.
+The client's settings are in client.toml (chancery config client), its accounts, keys and
+certificates in its data directory. Commands that need the running server find it by its
+data directory: --data, or data in the --config file, or $CHANCERY_DATA, or
+./chancery-data. They work for the user that it runs as, and for root.
 
 Exit status: 0 done; 1 failed; 2 wrong command, flag, input or configuration;
 3 what was named does not exist; 4 no server is running; 5 refused, by policy or
-as things stand; 6 not possible now, try again.`
+as things stand; 6 not possible now, try again. discover, get, renew and agent end
+otherwise: 0 issued, 1 not due, 2 failed but what is there is still good, 3 failed.`
 
 // run does one command line and gives the exit status.
 func run(args []string, s streams) int {
@@ -50,15 +54,24 @@ func run(args []string, s streams) int {
 }
 
 func (p *program) root() *cobra.Command {
-	root := group("chancery", "a certification authority and ACME server", rootLong)
+	root := group("chancery", "a certification authority, and the client that finds its CA", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.data, "data", "", "data `DIR`: keys, database, admin socket")
 	flags.StringVar(&p.config, "config", "", "configuration `FILE` (TOML)")
 	flags.BoolVar(&p.json, "json", false, "answer in JSON")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd: cmd, text: err.Error()} })
-	root.AddCommand(p.serve(), p.init(), p.demo(), p.discover(), p.get(), p.renew(), p.agent(), p.ca(), p.cert(), p.customer(), p.binding(), p.eab(), p.acme(), p.account(), p.revoke(), p.forget(), p.directory(),
-		p.profile(), p.keys(), p.settings(), p.trust(), p.version())
+	root.AddGroup(&cobra.Group{ID: "client", Title: "The client:"}, &cobra.Group{ID: "server", Title: "The authority:"})
+	for id, commands := range map[string][]*cobra.Command{
+		"client": {p.discover(), p.get(), p.renew(), p.agent(), p.account(), p.revoke(), p.forget()},
+		"server": {p.serve(), p.init(), p.ca(), p.cert(), p.profile(), p.acme(), p.directory(), p.eab(), p.customer(), p.binding(), p.keys(), p.trust()},
+		"":       {p.demo(), p.settings(), p.version()},
+	} {
+		for _, cmd := range commands {
+			cmd.GroupID = id
+			root.AddCommand(cmd)
+		}
+	}
 	return root
 }
 
