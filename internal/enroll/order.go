@@ -89,10 +89,13 @@ func (t *turn) order(ctx context.Context) (*acme.Order, error) {
 	}
 	request := acme.NewOrder{Identifiers: r.identifiers(), Profile: t.profile, Replaces: t.replaces()}
 	order, err := t.client.NewOrder(ctx, request)
-	if err != nil && request.Replaces != "" && refusesReplaces(err) {
-		// RFC 9773 §5: the order is as good without it.
-		request.Replaces = ""
-		order, err = t.client.NewOrder(ctx, request)
+	if err != nil && request.Replaces != "" {
+		// RFC 9773 §5: the order is as good without it, also where a server fails over it.
+		t.bare = true
+		if refusesReplaces(err) {
+			request.Replaces = ""
+			order, err = t.client.NewOrder(ctx, request)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -105,17 +108,18 @@ func (t *turn) order(ctx context.Context) (*acme.Order, error) {
 // and knows renewal information (RFC 9773 §5).
 func (t *turn) replaces() string {
 	c := t.run.record.Current
-	if c == nil || c.Directory != t.at || c.Account != t.client.AccountURL || t.found.Directory.RenewalInfo == "" || !t.run.record.Revoked.IsZero() {
+	if t.bare || c == nil || c.Directory != t.at || c.Account != t.client.AccountURL || t.found.Directory.RenewalInfo == "" || !t.run.record.Revoked.IsZero() {
 		return ""
 	}
 	return c.CertID
 }
 
-// refusesReplaces: another order replaced it already (409), or it is not this account's
-// (403, seen after changes of account).
+// refusesReplaces: another order replaced it already (409), it is not this account's
+// (403, seen after changes of account), or the server does not know its issuer any more
+// (malformed).
 func refusesReplaces(err error) bool {
 	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && (p.Type == acme.TypeAlreadyReplaced || p.Status == http.StatusConflict || p.Status == http.StatusForbidden || p.Status == http.StatusNotFound)
+	return ok && (p.Type == acme.TypeAlreadyReplaced || p.Type == acme.TypeMalformed || p.Status == http.StatusConflict || p.Status == http.StatusForbidden || p.Status == http.StatusNotFound)
 }
 
 // pending is an order under way, with what was asked for.

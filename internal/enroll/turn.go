@@ -30,6 +30,7 @@ type turn struct {
 	told    bool // of the terms
 	again   bool // the account was looked for again: once is enough
 	ordered bool // an order was made, so the CA is not altogether down
+	bare    bool // an order that said what it replaces failed: leave that out
 }
 
 // obtained is a certificate that passed all checks, with its key.
