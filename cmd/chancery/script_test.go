@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": awaitServer, "fails": fails, "freeport": portFree, "mkcsr": makeCSR, "mkroot": makeRoot,
 			"certify": certify, "mkcrl": makeCRL, "capture": capture, "verify": verifyFile,
-			"signal": signalServer, "await": await, "dns": startDNS, "envsubst": substitute, "append": appendFile, "record": setRecord,
+			"signal": signalServer, "await": await, "awaitout": awaitOutput, "dns": startDNS, "envsubst": substitute, "append": appendFile, "record": setRecord,
 		},
 	})
 }
@@ -87,6 +87,25 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	for end := time.Now().Add(30 * time.Second); !wanted.MatchString(ts.ReadFile(args[0])); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			ts.Fatalf("%s has no match for %s:\n%s", args[0], args[1], ts.ReadFile(args[0]))
+		}
+	}
+}
+
+// awaitOutput runs a command until what it says has a match, and puts the match's first
+// group into a variable: awaitout NAME REGEXP COMMAND [ARG...]
+func awaitOutput(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) > 2, "awaitout NAME REGEXP COMMAND [ARG...]")
+	wanted, err := regexp.Compile(args[1])
+	ts.Check(err)
+	need(ts, false, wanted.NumSubexp() > 0, "awaitout NAME REGEXP COMMAND, with a group in REGEXP")
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ts.Check(ts.Exec(args[2], args[3:]...))
+		if found := wanted.FindStringSubmatch(ts.ReadFile("stdout")); found != nil {
+			ts.Setenv(args[0], found[1])
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%q never says %s", args[2:], args[1])
 		}
 	}
 }
