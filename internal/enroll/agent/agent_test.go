@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"chancery/internal/enroll"
+	"chancery/internal/enroll/vault"
+)
+
+// box is a post that keeps what it is given.
+type box struct {
+	mu      sync.Mutex
+	put     []enroll.Notice
+	flushed int
+	waiting bool
+}
+
+func (b *box) Put(_ context.Context, n enroll.Notice) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put, b.waiting = append(b.put, n), true
+	return nil
+}
+
+func (b *box) Flush(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flushed++
+	b.waiting = false
+	return nil
+}
+
+func (b *box) Next() (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Time{}, b.waiting
+}
+
+// A reload waits for what is under way, takes in new entries, and leaves alone what is not
+// listed any more.
+func TestReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		w.took = 10 * time.Minute
+		sheet := func(name string) vault.Sheet {
+			return vault.Sheet{Name: name, Names: []string{name}, Origin: ofConfiguration}
+		}
+		parts := Parts{Runner: w, Advisor: w, Wanted: []vault.Sheet{sheet("a.test")}}
+		a, err := New(Config{Store: w, Parts: parts, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { _ = a.Run(ctx) })
+		time.Sleep(time.Minute)
+		if w.begun() != 1 {
+			t.Fatalf("%d runs", w.begun())
+		}
+		parts.Wanted = []vault.Sheet{sheet("b.test")}
+		if err := a.Reload(ctx, parts); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := w.Record("a.test"); err != nil || rec.Current == nil {
+			t.Error("the reload did not wait for what was under way")
+		}
+		time.Sleep(80 * day)
+		if a, _ := w.Record("a.test"); a.Current.Serial != "1" {
+			t.Error("what is not listed any more was renewed")
+		}
+		if b, err := w.Record("b.test"); err != nil || b.Current == nil || b.Current.Serial == "2" {
+			t.Errorf("the new entry was not kept: %v", err)
+		}
+		cancel()
+		done.Wait()
+	})
+}
+
+// What others add to the vault is kept, too; what they remove is forgotten.
+func TestOthersAtTheVault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		a, err := New(Config{Store: w, Parts: Parts{Runner: w, Advisor: w}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { _ = a.Run(ctx) })
+		time.Sleep(time.Hour)
+		for _, name := range []string{"kept.test", "gone.test"} {
+			made := w.issue("https://ca.test/", w.now().Add(-59*day))
+			_ = w.UpdateRecord(ctx, name, func(r *vault.Record) error { r.Sheet.Names, r.Current = []string{name}, made; return nil })
+		}
+		time.Sleep(5 * time.Minute)
+		w.mu.Lock()
+		w.memory.mu.Lock()
+		delete(w.records, "gone.test")
+		w.memory.mu.Unlock()
+		w.mu.Unlock()
+		time.Sleep(2 * day)
+		if rec, _ := w.Record("kept.test"); rec.Current.Serial != "3" {
+			t.Errorf("it was not renewed: %s", rec.Current.Serial)
+		}
+		if w.begun() != 1 {
+			t.Errorf("%d runs", w.begun())
+		}
+		cancel()
+		done.Wait()
+	})
+}
+
+// A run that is called off is nobody's failure, and the next start takes it up at once.
+func TestCalledOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		w.records["a.test"] = vault.Record{Sheet: vault.Sheet{Name: "a.test", Names: []string{"a.test"}}, Current: w.issue("https://ca.test/", w.now().Add(-70*day))}
+		w.took = time.Hour
+		w.during(time.Minute, Settings{IgnoreARI: true})
+		if rec, _ := w.Record("a.test"); rec.Tries != (vault.Tries{}) {
+			t.Errorf("it counts: %+v", rec.Tries)
+		}
+		w.took = time.Second
+		w.during(time.Minute, Settings{IgnoreARI: true})
+		if rec, _ := w.Record("a.test"); rec.Current.Serial != "2" {
+			t.Error("it was not taken up")
+		}
+	})
+}
+
+// A failure before the engine counts it, such as one of the settings, has its pause too.
+func TestFailureBeforeTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		calls := 0
+		runner := runnerFunc(func() (enroll.Outcome, error) {
+			calls++
+			return enroll.Outcome{Result: enroll.Failed}, errors.New("no challenge is set up")
+		})
+		parts := Parts{Runner: runner, Wanted: []vault.Sheet{{Name: "a.test", Names: []string{"a.test"}, Origin: ofConfiguration}}}
+		for range 30 { // restarts
+			a, err := New(Config{Store: w, Parts: parts, Now: w.now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			_ = a.Run(ctx)
+			cancel()
+		}
+		rec, err := w.Record("a.test")
+		if err != nil || rec.Tries.Failures != calls || rec.Tries.Cause == "" || rec.Sheet.Origin != ofConfiguration {
+			t.Errorf("%d calls: %+v, %v", calls, rec, err)
+		}
+		if calls < 3 || calls > 8 {
+			t.Errorf("%d tries in five hours", calls)
+		}
+	})
+}
+
+type runnerFunc func() (enroll.Outcome, error)
+
+func (f runnerFunc) Get(context.Context, vault.Sheet, enroll.Options) (enroll.Outcome, error) {
+	return f()
+}
+
+// A certificate that does not come into use is a message, once, and another when it does.
+func TestDeploymentIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, post := newWorld(t, 90*day), &box{}
+		w.records["a.test"] = vault.Record{Sheet: vault.Sheet{Name: "a.test", Names: []string{"a.test"}}, Current: w.issue("https://ca.test/", w.now()),
+			Undeployed: &vault.Undeployed{Generation: "g000001"}}
+		tries := 0
+		runner := runnerFunc(func() (enroll.Outcome, error) {
+			tries++
+			_ = w.UpdateRecord(t.Context(), "a.test", func(r *vault.Record) error {
+				if u := r.Undeployed; tries > 6 {
+					r.Undeployed = nil
+				} else {
+					u.Failures++
+					u.Cause, u.Next = "hook", w.now().Add(time.Minute<<min(u.Failures, 6))
+				}
+				return nil
+			})
+			return enroll.Outcome{Result: enroll.NotDue}, nil
+		})
+		a, err := New(Config{Store: w, Parts: Parts{Runner: runner, Post: post}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), day)
+		defer cancel()
+		_ = a.Run(ctx)
+		if tries != 7 || len(post.put) != 2 || post.put[0].Severity != enroll.Error || post.put[1].Severity != enroll.Info || post.put[0].ID == post.put[1].ID {
+			t.Errorf("%d tries, %+v", tries, post.put)
+		}
+		if post.flushed == 0 {
+			t.Error("nothing was sent")
+		}
+	})
+}
+
+// A store that takes no writes does not make the agent spin.
+func TestDiskFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		w.fill(5, 1)
+		full := &readOnly{w.memory}
+		a, err := New(Config{Store: full, Parts: Parts{Runner: w, Advisor: w}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), day)
+		defer cancel()
+		_ = a.Run(ctx)
+		if n := len(w.askings); n < 5 || n > 5*200 {
+			t.Errorf("%d questions in a day", n)
+		}
+	})
+}
+
+type readOnly struct{ *memory }
+
+func (readOnly) UpdateRecord(context.Context, string, func(*vault.Record) error) error {
+	return errors.New("there is no space left")
+}
+
+// One pass does what is due and ends.
+func TestOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		w.fill(3, 1)
+		sum, err := w.agent(Settings{}).Once(t.Context())
+		if err != nil || sum != (Summary{Worst: enroll.NotDue}) || len(w.askings) != 3 {
+			t.Errorf("%+v, %v, %d questions", sum, err, len(w.askings))
+		}
+		time.Sleep(61 * day)
+		w.fail = func(name string) error {
+			if name == "c00001.test" {
+				return errors.New("no")
+			}
+			return nil
+		}
+		sum, err = w.agent(Settings{}).Once(t.Context())
+		if err != nil || sum != (Summary{Issued: 2, Failed: 1, Worst: enroll.StillValid}) {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	})
+}
