@@ -71,7 +71,7 @@ func (s *Server) closeAccount(ctx context.Context, caller admin.Caller, in Named
 }
 
 func (s *Server) accountNamed(ctx context.Context, id string) (Account, error) {
-	if !wellFormed(id) {
+	if !ca.WellFormedID(id) {
 		return Account{}, ca.Errorf(ca.NotFound, "there is no such account; an account's id is the last part of its URL, 26 characters")
 	}
 	return s.Accounts.Account(ctx, id)

@@ -99,7 +99,7 @@ func (s *Server) identify(ctx context.Context, c *call, takes signing) error {
 		return nil
 	}
 	id, ok := strings.CutPrefix(c.jws.KeyID, s.accountURL(""))
-	if !ok || !wellFormed(id) {
+	if !ok || !ca.WellFormedID(id) {
 		return acme.NewProblem(acme.TypeAccountDoesNotExist,
 			"the \"kid\" is no account of this server; it must be exactly the Location that newAccount gave, which begins with %s", s.accountURL(""))
 	}
@@ -131,20 +131,6 @@ func active(a *Account) error {
 	p := acme.Unauthorized("%s", words)
 	p.Status = http.StatusUnauthorized
 	return p
-}
-
-// wellFormed tells whether text looks like an id of ours (see ca.NewID), so that
-// nothing else gets as far as a store.
-func wellFormed(id string) bool {
-	if len(id) != 26 {
-		return false
-	}
-	for i := range len(id) {
-		if c := id[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
-			return false
-		}
-	}
-	return true
 }
 
 // clientAddress gives where the request came from; invalid if that is no IP address.

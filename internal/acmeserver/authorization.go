@@ -40,7 +40,7 @@ func (a *Authorization) challengeAt(method string, now time.Time) acme.Challenge
 
 // loadAuthorization reads an authorisation of the caller.
 func (s *Server) loadAuthorization(ctx context.Context, c *call, id string) (*Authorization, error) {
-	if !wellFormed(id) {
+	if !ca.WellFormedID(id) {
 		return nil, ca.Errorf(ca.NotFound, "there is no such authorization")
 	}
 	list, err := s.Orders.Authorizations(ctx, []string{id})

@@ -27,7 +27,7 @@ const poll = time.Second
 // loadOrder reads an order of the caller and what tells its status.
 func (s *Server) loadOrder(ctx context.Context, c *call) (*orderState, error) {
 	id := c.path("id")
-	if !wellFormed(id) {
+	if !ca.WellFormedID(id) {
 		return nil, ca.Errorf(ca.NotFound, "there is no such order")
 	}
 	o, err := s.Orders.Order(ctx, id)

@@ -32,3 +32,17 @@ func NewID() string {
 	rand.Read(b[:]) // never fails since Go 1.24
 	return strings.ToLower(idEncoding.EncodeToString(b[:]))
 }
+
+// WellFormedID tells whether a text looks like an id of [NewID], so that nothing
+// else gets as far as a store.
+func WellFormedID(text string) bool {
+	if len(text) != idEncoding.EncodedLen(16) {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+			return false
+		}
+	}
+	return true
+}

@@ -76,7 +76,7 @@ func errSignIn() error { return ca.Errorf(ca.Denied, "customer and passphrase do
 // to wait after too many failures, which the store counts. A try counts as a failure
 // before it is looked at, so that many at once gain nothing.
 func (r *Registry) SignIn(ctx context.Context, customer, passphrase string) error {
-	if !wellFormed(customer) || len(passphrase) > maxPassphrase {
+	if !ca.WellFormedID(customer) || len(passphrase) > maxPassphrase {
 		return errSignIn()
 	}
 	state, err := r.Store.SignInState(ctx, customer)

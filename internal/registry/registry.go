@@ -105,21 +105,8 @@ func ofNone(ctx context.Context, id, what string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !wellFormed(id) {
+	if !ca.WellFormedID(id) {
 		return ca.Errorf(ca.NotFound, "there is no such %s; an id has 26 letters and digits", what)
 	}
 	return nil
-}
-
-// wellFormed tells whether an id is one of [ca.NewID].
-func wellFormed(id string) bool {
-	if len(id) != 26 {
-		return false
-	}
-	for i := range len(id) {
-		if c := id[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
-			return false
-		}
-	}
-	return true
 }

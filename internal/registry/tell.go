@@ -92,7 +92,7 @@ func newToken() (string, []byte) {
 // NotFound for a token that was not in a letter on that binding.
 func (r *Registry) Look(ctx context.Context, id, token string) (Binding, Customer, error) {
 	unknown := ca.Errorf(ca.NotFound, "this link is not one that was sent, or it is too old")
-	if !wellFormed(id) || len(token) > 64 {
+	if !ca.WellFormedID(id) || len(token) > 64 {
 		return Binding{}, Customer{}, unknown
 	}
 	all, err := r.Store.LetterHashes(ctx, letterBinding, id)
