@@ -1,6 +1,7 @@
 package enroll_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -315,4 +316,29 @@ func TestDNSSECIsRequired(t *testing.T) {
 	}
 	r.dns.Authentic(true)
 	c.get(t, enroll.Options{}, "shop.example")
+}
+
+// A run that is called off is nobody's failure: nothing counts it, and nobody is told.
+func TestCalledOffIsNoFailure(t *testing.T) {
+	r := newRig(t, nil)
+	r.set("a.test", issue("ca1.test"))
+	c := r.client("")
+	c.get(t, enroll.Options{}, "a.test")
+	ctx, cancel := context.WithCancel(t.Context())
+	r.houses[0].set(func(w http.ResponseWriter, req *http.Request) bool {
+		if strings.HasSuffix(req.URL.Path, "/new-order") {
+			cancel()
+		}
+		return false
+	})
+	if out, err := c.Renew(ctx, "a.test", enroll.Options{Force: true, Unattended: true}); err == nil {
+		t.Fatalf("it was not called off: %+v", out)
+	}
+	rec, err := c.vault.Record("a.test")
+	if err != nil || rec.Tries.Failures != 0 {
+		t.Errorf("it counts: %+v, %v", rec.Tries, err)
+	}
+	if n := len(c.told("no-certificate")); n != 0 {
+		t.Errorf("%d messages", n)
+	}
 }

@@ -122,6 +122,7 @@ func allLimited(attempts []Attempt) bool {
 // regret ends a run without a certificate: it is noted, the hooks run, and if nobody
 // watches a person is told, once for each stage of the present certificate's life (D16).
 func (r *run) regret(ctx context.Context, out *Outcome, err error) {
+	stopped := ctx.Err() != nil // called off is nobody's failure: the next run takes it up
 	ctx = context.WithoutCancel(ctx)
 	now := r.engine.config.Now()
 	r.tell(Event{Kind: EventFailed, Result: out.Result, Error: clean(err), Attempts: r.attempts, Until: out.NotBefore, Message: "no certificate: " + firstLine(err)})
@@ -133,14 +134,16 @@ func (r *run) regret(ctx context.Context, out *Outcome, err error) {
 				r.warn(clean(e))
 			}
 		}
-	} else if e := r.updateRecord(ctx, func(rec *vault.Record) {
-		rec.Tries.Failures++
-		rec.Tries.Last, rec.Tries.Cause, rec.Tries.Next = now, clean(err), out.NotBefore
-	}); e != nil {
-		r.warn(clean(e))
+	} else if !stopped {
+		if e := r.updateRecord(ctx, func(rec *vault.Record) {
+			rec.Tries.Failures++
+			rec.Tries.Last, rec.Tries.Cause, rec.Tries.Next = now, clean(err), out.NotBefore
+		}); e != nil {
+			r.warn(clean(e))
+		}
 	}
 	r.ended(ctx, clean(err))
-	if stage := r.stage(now); r.options.Unattended && (tries.Failures == 0 || stage != r.stage(tries.Last)) {
+	if stage := r.stage(now); r.options.Unattended && !stopped && (tries.Failures == 0 || stage != r.stage(tries.Last)) {
 		r.notify(ctx, r.obituary(stage, err))
 	}
 }
