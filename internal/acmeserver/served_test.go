@@ -142,3 +142,39 @@ func TestReadsOfBindings(t *testing.T) {
 		t.Errorf("bindings were read %d times; want 2", n)
 	}
 }
+
+// orderCost is what the six requests cost that an order of one name takes.
+func (o *office) orderCost(db *sqldb.DB, c *acme.Client, name string) (writes, reads uint64) {
+	o.t.Helper()
+	before := db.Stats()
+	made := o.order(c, name)
+	a, ch := o.pick(c, made.Authorizations[0])
+	o.prove(c, a.Identifier, ch)
+	if got, err := c.Respond(o.t.Context(), ch); err != nil || got.Status != acme.ChallengeValid {
+		o.t.Fatalf("the challenge is %+v, %v", got, err)
+	}
+	o.stands(c, made.Authorizations[0], acme.AuthorizationValid)
+	ready, err := c.Finalize(o.t.Context(), made, csr(o.t, certKey(o.t), "", name))
+	if err == nil {
+		_, err = c.Certificate(o.t.Context(), ready.Certificate)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	after := db.Stats()
+	return after.Batches - before.Batches, after.Queries - before.Queries
+}
+
+// TestCostOfAnOrder holds what an order of one name costs while no policy asks for
+// more: four durable writes (order, validation, intent, settlement) and fifteen reads.
+// An external binding adds a read to newOrder and one to finalize.
+func TestCostOfAnOrder(t *testing.T) {
+	db := storetest.SQLite(t)
+	o := newOfficeOn(t, db, func(*acmeserver.Config) {})
+	if writes, reads := o.orderCost(db, o.account(), "a.example"); writes != 4 || reads != 15 {
+		t.Errorf("an order cost %d writes and %d reads; want 4 and 15", writes, reads)
+	}
+	if writes, reads := o.orderCost(db, o.external(o.customer("", "")), "b.example"); writes != 4 || reads != 17 {
+		t.Errorf("an order of an external account cost %d writes and %d reads; want 4 and 17", writes, reads)
+	}
+}
