@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,8 @@ func TestClientShowsStrangersTextHarmlessly(t *testing.T) {
 			}))
 		}
 	}
+	// What the CA wrote there is not shown at all.
+	unsaid := []string{"terms for a shell", "somebody else's name", "the status line", "names of the certificate", "the issuer's name"}
 	const ns = "urn:ietf:params:acme:error:"
 	for _, c := range []struct {
 		name   string
@@ -352,6 +355,9 @@ func TestClientShowsStrangersTextHarmlessly(t *testing.T) {
 			}
 			for _, text := range said {
 				harmless(t, c.name, text)
+			}
+			if shown := strings.Contains(first.out+first.errors, "owned"); shown == slices.Contains(unsaid, c.name) {
+				t.Errorf("whether the CA's words were shown: %v; %s", shown, first)
 			}
 			l.unharmed(t)
 		})
