@@ -251,3 +251,36 @@ func TestOnce(t *testing.T) {
 		}
 	})
 }
+
+// Whose certificate ends first comes first, at whichever CA; no CA gets more than its share,
+// and no more work than there are workers.
+func TestUrgentFirst(t *testing.T) {
+	now := time.Now()
+	g := newGate(limits{total: 600, perCA: 24}, 5, now)
+	for name, end := range map[string]time.Duration{"c": 3, "a": 1, "d": 4, "b": 2, "e": 5} {
+		g.push(&entry{name: name, ca: "https://one.test/", end: now.Add(end * day)})
+	}
+	g.push(&entry{name: "z", ca: "https://two.test/", end: now.Add(90 * day)})
+	order := ""
+	for e, _ := g.pop(now); e != nil; e, _ = g.pop(now) {
+		order += e.name
+	}
+	if order != "abz" { // two at the first CA, which is a twelfth of 24
+		t.Errorf("%q", order)
+	}
+	e, wait := g.pop(now)
+	if e != nil || wait <= 0 || wait > 2500*time.Millisecond+1 {
+		t.Errorf("%v, %s", e, wait)
+	}
+	now = now.Add(wait)
+	if e, _ := g.pop(now); e == nil || e.name != "c" {
+		t.Errorf("%+v", e)
+	}
+	now = now.Add(time.Hour)
+	if e, _ := g.pop(now); e == nil || e.name != "d" {
+		t.Errorf("%+v", e)
+	}
+	if e, wait := g.pop(now); e != nil || wait != 0 {
+		t.Errorf("more work than workers: %+v", e)
+	}
+}
