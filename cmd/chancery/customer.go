@@ -21,7 +21,7 @@ addresses, proven domains, vettings) decides whose an ACME account is: an accoun
 was opened with a customer's key (chancery eab create --customer) is his; of others he is
 asked (chancery binding).`)
 	cmd.AddCommand(p.customerAdd(), p.customerList(), p.customerOne("show", "show a customer and his domains"),
-		p.customerOne("suspend", "stop serving a customer: no new accounts, nothing bound to him"),
+		p.customerOne("suspend", "stop serving a customer: no certificates for his accounts, no new ones, nothing bound to him"),
 		p.customerOne("resume", "serve a suspended customer again"), p.customerContact(), p.customerDomain(), p.customerPassphrase(), p.customerVet())
 	return cmd
 }

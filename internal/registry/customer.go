@@ -16,7 +16,8 @@ import (
 type CustomerState string
 
 // The states of a customer. Nothing is done for a suspended one: none of his
-// keys opens an account, nothing is bound to him, and his vettings do not count.
+// keys opens an account, nothing is bound to him, his bindings do not hold, and his
+// vettings do not count.
 const (
 	Active    CustomerState = "active"
 	Suspended CustomerState = "suspended"
