@@ -100,8 +100,12 @@ func (r *reader) resource(name string, required bool) string {
 	return text
 }
 
-// maxListed bounds what a directory may list; the bound on its octets is the guard's.
-const maxListed = 1000
+// What a directory may hold: all of it is kept, and shown, and a stranger wrote it.
+const (
+	maxListed  = 50  // caaIdentities, and profiles
+	maxName    = 253 // octets of an identity (RFC 1035 §2.3.4)
+	maxProfile = 100 // octets of a profile's name
+)
 
 func (r *reader) meta() *acme.Meta {
 	m := &acme.Meta{TermsOfService: r.link("termsOfService"), Website: r.link("website")}
@@ -115,11 +119,15 @@ func (r *reader) meta() *acme.Meta {
 		list, ok := value.([]any)
 		if !ok || len(list) > maxListed {
 			r.fail("caaIdentities", "is no list, or too long")
+			list = nil
 		}
 		for _, item := range list {
 			text, ok := item.(string)
-			if !ok {
+			switch {
+			case !ok:
 				r.fail("caaIdentities", "holds something else than strings")
+			case len(text) > maxName:
+				r.fail("caaIdentities", "holds what is too long for a domain name: \"%s\"", guard.Shown(text))
 			}
 			m.CAAIdentities = append(m.CAAIdentities, text)
 		}
@@ -165,7 +173,7 @@ func (r *reader) profiles() map[string]string {
 		switch {
 		case !ok:
 			r.fail("profiles", "describes \"%s\" by something else than a string", guard.Shown(name))
-		case name == "" || len(name) > 200 || strings.ContainsFunc(name, hidden):
+		case name == "" || len(name) > maxProfile || strings.ContainsFunc(name, hidden):
 			r.fail("profiles", "has the unusable name \"%s\"", guard.Shown(name))
 		}
 		profiles[name] = guard.Shown(description)

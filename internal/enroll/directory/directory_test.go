@@ -246,6 +246,9 @@ func TestDecode(t *testing.T) {
 		{`true`, `"true"`, "neither true nor false"},
 		{`"unknown"`, `"caaIdentities":"example.com","unknown"`, "no list"},
 		{`"unknown"`, `"caaIdentities":[1],"unknown"`, "something else than strings"},
+		{`"unknown"`, `"caaIdentities":["example.com","` + strings.Repeat("<", 254) + `"],"unknown"`, "too long for a domain name"},
+		{`"unknown"`, `"caaIdentities":["example.com"` + strings.Repeat(`,"x.example"`, 50) + `],"unknown"`, "too long"},
+		{`"tlsserver"`, `"` + strings.Repeat("p", 101) + `"`, "unusable name"},
 		{`"tlsserver"`, `"tls\u001bserver"`, "unusable name"},
 		{`{"tlsserver":"$(reboot)\u001b[2J"}`, `{"x":1}`, "something else than a string"},
 	} {
