@@ -8,8 +8,10 @@
 // catch the moment between two renames: let them read the one combined file, or
 // the directory "current" that the vault swaps as a whole.
 //
-// A target that is a symbolic link stays one: what it points to is replaced, if
-// root or this user made the link. A link of anybody else is refused.
+// Symbolic links are followed, in the directories of a path and at its end, if root or
+// this user made them; a link of anybody else is refused. So is a directory on the way
+// in which others may interfere; settle.go has the rules. A target that is a link stays
+// one: what it points to is replaced.
 //
 // What comes from a CA reaches commands only as environment variables without
 // control characters; no text of it ever becomes part of a command or a path.

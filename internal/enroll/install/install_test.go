@@ -102,6 +102,9 @@ func everywhere(dir string) Target {
 func place12(t *testing.T) (string, Target) {
 	t.Helper()
 	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // the test's umask may be 0
+		check(t, os.Chmod(d, 0o755))
+	}
 	check(t, os.WriteFile(filepath.Join(dir, "password"), []byte("correct horse\n"), 0o600))
 	return dir, everywhere(dir)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +29,13 @@ func (t Target) Install(ctx context.Context, b Bundle) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
-	files, err := t.files(b)
+	owner, err := t.owner()
+	if err != nil {
+		return err
+	}
+	w := newWalker(owner)
+	defer w.close()
+	files, err := t.files(b, w, owner)
 	if err != nil {
 		return err
 	}
@@ -44,20 +52,25 @@ func (t Target) Install(ctx context.Context, b Bundle) error {
 	return replace(files)
 }
 
+// placed is a file with the open directory that it goes to.
+type placed struct {
+	durable.File
+	dir *os.Root
+}
+
+// base is the file's name in its directory.
+func (p placed) base() string { return filepath.Base(p.Path) }
+
 // files are the wanted files with their content, at the paths behind symbolic links.
-func (t Target) files(b Bundle) ([]durable.File, error) {
-	owner, err := t.owner()
-	if err != nil {
-		return nil, err
-	}
+func (t Target) files(b Bundle, w *walker, owner durable.Owner) ([]placed, error) {
 	contents, err := t.contents(b)
 	if err != nil {
 		return nil, err
 	}
-	var files []durable.File
+	var files []placed
 	seen := map[string]string{}
 	for _, p := range t.places() {
-		path, err := settle(p.path)
+		dir, path, err := w.settle(p.path)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +78,7 @@ func (t Target) files(b Bundle) ([]durable.File, error) {
 			return nil, &TargetError{Path: p.path, Reason: "leads to the same file as " + before + ": choose two"}
 		}
 		seen[path] = p.path
-		files = append(files, durable.File{Path: path, Data: contents[p.field], Mode: t.mode(p), Owner: owner})
+		files = append(files, placed{durable.File{Path: path, Data: contents[p.field], Mode: t.mode(p), Owner: owner}, dir})
 	}
 	return files, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,9 +23,9 @@ func isBusy(err error) bool {
 }
 
 // sweep clears away what crashes left of the files.
-func sweep(files []durable.File) error {
+func sweep(files []placed) error {
 	for _, f := range files {
-		if err := durable.Sweep(filepath.Dir(f.Path), filepath.Base(f.Path)); err != nil {
+		if err := durable.SweepRoot(f.dir, f.base()); err != nil {
 			return err
 		}
 	}
@@ -32,7 +33,7 @@ func sweep(files []durable.File) error {
 }
 
 // lockDirs locks all directories of the files, in one order for everybody.
-func lockDirs(ctx context.Context, files []durable.File) (unlock func(), err error) {
+func lockDirs(ctx context.Context, files []placed) (unlock func(), err error) {
 	var held []func()
 	unlock = func() {
 		for _, release := range held {
@@ -42,7 +43,7 @@ func lockDirs(ctx context.Context, files []durable.File) (unlock func(), err err
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, dir := range directories(files) {
-		release, err := durable.LockDir(ctx, dir)
+		release, err := durable.LockRoot(ctx, dir)
 		if err != nil {
 			unlock()
 			return nil, err
@@ -54,27 +55,27 @@ func lockDirs(ctx context.Context, files []durable.File) (unlock func(), err err
 
 // change is one file on its way.
 type change struct {
-	durable.File
-	staged, backup string // "" = none
+	placed
+	staged, backup string // names in the directory; "" = none
 	done           bool
 }
 
 // replace puts all files in place, or none.
-func replace(files []durable.File) (err error) {
+func replace(files []placed) (err error) {
 	changes := make([]*change, len(files))
 	for i, f := range files {
-		changes[i] = &change{File: f}
+		changes[i] = &change{placed: f}
 	}
 	defer func() {
 		for _, c := range changes {
 			err = errors.Join(err, c.finish(err != nil))
 		}
 		for _, dir := range directories(files) {
-			err = errors.Join(err, durable.SyncDir(dir))
+			err = errors.Join(err, durable.SyncRoot(dir))
 		}
 	}()
 	for _, c := range changes {
-		if c.staged, err = durable.Stage(c.File); err != nil {
+		if c.staged, err = durable.StageIn(c.dir, c.File); err != nil {
 			return err
 		}
 	}
@@ -85,7 +86,7 @@ func replace(files []durable.File) (err error) {
 	}
 	for _, c := range changes {
 		durable.Step("rename", c.Path)
-		if err := os.Rename(c.staged, c.Path); err != nil {
+		if err := c.dir.Rename(c.staged, c.base()); err != nil {
 			return durable.Explain(err, c.Path)
 		}
 		c.staged, c.done = "", true
@@ -93,20 +94,24 @@ func replace(files []durable.File) (err error) {
 	return nil
 }
 
-func directories(files []durable.File) []string {
-	var dirs []string
+// directories gives each directory once, in the order of their paths.
+func directories(files []placed) []*os.Root {
+	byPath := map[string]*os.Root{}
 	for _, f := range files {
-		dirs = append(dirs, filepath.Dir(f.Path))
+		byPath[filepath.Dir(f.Path)] = f.dir
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	var dirs []*os.Root
+	for _, path := range slices.Sorted(maps.Keys(byPath)) {
+		dirs = append(dirs, byPath[path])
+	}
+	return dirs
 }
 
 // keep gives the present file a second name, under which it outlives the rename.
 func (c *change) keep() error {
 	backup := c.staged + "-old"
 	durable.Step("link", c.Path)
-	err := os.Link(c.Path, backup)
+	err := c.dir.Link(c.base(), backup)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -116,14 +121,14 @@ func (c *change) keep() error {
 	}
 	// Some file systems have no second names, and for a file of another user Linux
 	// refuses one: a copy does as well, though with our modes.
-	old, failed := os.ReadFile(c.Path)
+	old, failed := c.dir.ReadFile(c.base())
 	if failed != nil {
 		return durable.Explain(err, c.Path)
 	}
 	defer clear(old)
 	copied := c.File
 	copied.Data = old
-	c.backup, err = durable.Stage(copied)
+	c.backup, err = durable.StageIn(c.dir, copied)
 	return err
 }
 
@@ -134,9 +139,9 @@ func (c *change) finish(failed bool) error {
 	if failed && c.done {
 		durable.Step("undo", c.Path)
 		if c.backup != "" {
-			err = os.Rename(c.backup, c.Path)
+			err = c.dir.Rename(c.backup, c.base())
 		} else {
-			err = os.Remove(c.Path)
+			err = c.dir.Remove(c.base())
 		}
 		if err != nil {
 			err = fmt.Errorf("the old file could not be put back: %w", durable.Explain(err, c.Path))
@@ -146,7 +151,7 @@ func (c *change) finish(failed bool) error {
 	}
 	for _, left := range []string{c.staged, c.backup} {
 		if left != "" && err == nil {
-			if gone := os.Remove(left); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			if gone := c.dir.Remove(left); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 				err = durable.Explain(gone, left)
 			}
 		}
