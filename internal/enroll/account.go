@@ -53,9 +53,11 @@ func (t *turn) account(ctx context.Context) error {
 	return t.register(ctx)
 }
 
-// bound compares with the account that the owner's record names (RFC 8657 §3).
+// bound compares with the account that the owner's record names, if it names one
+// (RFC 8657 §3). The offer's account is else the usual one, which may be lost or replaced
+// since the plan was made.
 func (t *turn) bound(known *vault.Account) error {
-	if want := t.offer.Account; want != "" && (known == nil || known.URL != want) {
+	if want := t.offer.Account; boundToAccount(t.offer) && (known == nil || known.URL != want) {
 		return &inabilityError{class: ClassUnable, reason: "the CAA record is bound to the account " + want + ", which this client does not have",
 			advice: "enter that account's key (chancery account import), or correct accounturi"}
 	}
@@ -81,7 +83,6 @@ func (t *turn) unbind(ctx context.Context, known *vault.Account) (*vault.Account
 	}
 	t.run.tell(t.event(Event{Kind: EventAccount, Account: known.URL,
 		Message: "the account " + guard.Shown(known.URL) + " is put aside: it was made without the external account binding " + guard.Shown(external.KeyID)}))
-	t.offer.Account = "" // a new one will do: no record asks for the old
 	return nil, nil
 }
 
@@ -130,8 +131,8 @@ func (t *turn) recover(ctx context.Context, key, next crypto.Signer) (done bool,
 // register makes an account. Its key is durable before the CA sees it.
 func (t *turn) register(ctx context.Context) error {
 	r := t.run
-	if t.offer.Account != "" {
-		return t.bound(nil) // a new account never has the URL that is asked for
+	if err := t.bound(nil); err != nil {
+		return err // a new account never has the URL that is asked for
 	}
 	external, err := t.external()
 	if err != nil {

@@ -91,6 +91,8 @@ type house struct {
 	orders atomic.Int64
 
 	mu    sync.Mutex
+	proxy http.Handler // to ca
+	base  string       // of ca
 	fault fault
 	meta  func(meta map[string]any)
 }
@@ -128,24 +130,8 @@ func noTLS(http.ResponseWriter, *http.Request) bool { panic("only its address is
 
 func openHouse(t *testing.T, tr *trust, issuer string, options ...testca.Option) *house {
 	t.Helper()
-	h := &house{ca: testca.Start(t, options...), issuer: issuer}
-	base, err := url.Parse(h.ca.Base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host = base.Scheme, base.Host
-			r.Out.Host = base.Host
-			if r.In.URL.Path == "/.well-known/acme" {
-				at, _ := url.Parse(h.ca.Directory)
-				r.Out.URL.Path = at.Path
-			}
-		},
-		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.ca.Pool()}},
-		ModifyResponse: h.rewrite,
-		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-	}
+	h := &house{issuer: issuer}
+	h.install(t, options...)
 	h.listen = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.seen.Add(1)
 		if strings.HasSuffix(r.URL.Path, "/new-order") {
@@ -154,6 +140,9 @@ func openHouse(t *testing.T, tr *trust, issuer string, options ...testca.Option)
 		if f, _ := h.current(); f != nil && f(w, r) {
 			return
 		}
+		h.mu.Lock()
+		proxy := h.proxy
+		h.mu.Unlock()
 		proxy.ServeHTTP(w, r)
 	}))
 	h.listen.Config.ErrorLog = discard
@@ -163,11 +152,47 @@ func openHouse(t *testing.T, tr *trust, issuer string, options ...testca.Option)
 	return h
 }
 
+// install puts a CA behind the front, in place of one that is gone with all that it knew.
+func (h *house) install(t *testing.T, options ...testca.Option) {
+	t.Helper()
+	ca := testca.Start(t, options...)
+	base, err := url.Parse(ca.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := url.Parse(ca.Directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = base.Scheme, base.Host
+			r.Out.Host = base.Host
+			if r.In.URL.Path == "/.well-known/acme" {
+				r.Out.URL.Path = at.Path
+			}
+		},
+		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}},
+		ModifyResponse: func(res *http.Response) error { return h.rewrite(res, at.Path) },
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ca, h.proxy, h.base = ca, proxy, base.Host
+}
+
+// port is that of the CA's own addresses.
+func (h *house) port() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, port, _ := net.SplitHostPort(h.base)
+	return port
+}
+
 // rewrite gives the directory the meta that a test wants.
-func (h *house) rewrite(res *http.Response) error {
-	at, _ := url.Parse(h.ca.Directory)
+func (h *house) rewrite(res *http.Response, directory string) error {
 	_, meta := h.current()
-	if res.Request.URL.Path != at.Path || meta == nil {
+	if res.Request.URL.Path != directory || meta == nil {
 		return nil
 	}
 	var object map[string]any
@@ -208,16 +233,22 @@ func newRig(t *testing.T, options ...[]testca.Option) *rig {
 	r := &rig{t: t, dns: dns, trust: newTrust(t), webroot: t.TempDir()}
 	for i, o := range options {
 		h := openHouse(t, r.trust, fmt.Sprintf("ca%d.test", i+1), o...)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", h.ca.HTTPPort))
-		if err != nil {
-			t.Fatal(err)
-		}
-		web := &http.Server{Handler: http.FileServer(http.Dir(r.webroot)), ErrorLog: discard}
-		go func() { _ = web.Serve(l) }()
-		t.Cleanup(func() { web.Close() })
 		r.houses = append(r.houses, h)
+		r.serve(h)
 	}
 	return r
+}
+
+// serve answers where a CA looks for answers.
+func (r *rig) serve(h *house) {
+	r.t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", h.ca.HTTPPort))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	web := &http.Server{Handler: http.FileServer(http.Dir(r.webroot)), ErrorLog: discard}
+	go func() { _ = web.Serve(l) }()
+	r.t.Cleanup(func() { web.Close() })
 }
 
 func (r *rig) set(name string, records ...string) {
@@ -253,8 +284,7 @@ func (r *rig) resolve(_ context.Context, host string) ([]netip.Addr, error) {
 
 func (r *rig) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	for i, h := range r.houses {
-		base, _ := url.Parse(h.ca.Base)
-		if address != fmt.Sprintf("127.0.1.%d:443", i+1) && address != "127.0.0.1:"+base.Port() {
+		if address != fmt.Sprintf("127.0.1.%d:443", i+1) && address != "127.0.0.1:"+h.port() {
 			continue
 		}
 		if f, _ := h.current(); f != nil && fmt.Sprintf("%p", f) == fmt.Sprintf("%p", fault(noTLS)) {
