@@ -2,11 +2,14 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"chancery/internal/durable"
 )
@@ -56,13 +59,15 @@ func readCA(dir string) (ca CA, err error) {
 	return ca, nil
 }
 
-// CAs gives all CAs with a record. It stops at the first that cannot be read.
+// CAs gives all CAs whose record can be read. The error joins a *FileError for each
+// that cannot; the others are there all the same.
 func (v *Vault) CAs() ([]CA, error) {
 	entries, err := os.ReadDir(v.path("cas"))
 	if err != nil {
 		return nil, durable.Explain(err, v.path("cas"))
 	}
 	var all []CA
+	var damaged []error
 	for _, e := range entries {
 		if !e.IsDir() || durable.Temporary(e.Name()) {
 			continue
@@ -72,11 +77,12 @@ func (v *Vault) CAs() ([]CA, error) {
 		case errors.Is(err, fs.ErrNotExist): // only a key so far: a crash before the first record
 			continue
 		case err != nil:
-			return nil, err
+			damaged = append(damaged, err)
+			continue
 		}
 		all = append(all, ca)
 	}
-	return all, nil
+	return all, errors.Join(damaged...)
 }
 
 // UpdateCA reads the record of a CA, lets change alter it, and writes it back;
@@ -99,6 +105,7 @@ func (v *Vault) UpdateCA(ctx context.Context, directory string, change func(*CA)
 			return err
 		}
 		ca.Directory = kept
+		ca.shorten()
 		return write(filepath.Join(dir, "ca.json"), ca)
 	})
 }
@@ -116,3 +123,73 @@ func (v *Vault) LockCA(ctx context.Context, directory string) (unlock func(), er
 	}
 	return durable.Lock(ctx, filepath.Join(dir, "lock"), "the account at "+directory)
 }
+
+// What is kept of a CA's words.
+const (
+	mostContacts = 16
+	mostTerms    = 32 // the newest
+	mostIssuers  = 64
+	longestText  = 2048
+)
+
+// shorten keeps what grows by what CAs say, and by how owners call them, in bounds.
+func (c *CA) shorten() {
+	c.Terms = c.Terms[max(0, len(c.Terms)-mostTerms):]
+	for i := range c.Terms {
+		c.Terms[i].URL = clip(c.Terms[i].URL)
+	}
+	c.Issuers = c.Issuers[max(0, len(c.Issuers)-mostIssuers):]
+	c.Circuit.Cause = clip(c.Circuit.Cause)
+	if c.Incident != nil {
+		c.Incident.Cause = clip(c.Incident.Cause)
+	}
+	if c.Account != nil {
+		a := *c.Account
+		a.Contacts = slices.Clone(a.Contacts[:min(len(a.Contacts), mostContacts)])
+		a.Contacts = slices.DeleteFunc(a.Contacts, func(contact string) bool { return len(contact) > longestText })
+		a.Status = clip(a.Status)
+		c.Account = &a
+	}
+}
+
+func clip(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestText], "")
+}
+
+// directoryLimit is more than any directory needs that the client accepts.
+const directoryLimit = 256 << 10
+
+// DirectoryText gives a CA's directory as KeepDirectory left it, nil if there is none,
+// or what is there cannot be used: it can be fetched again.
+func (v *Vault) DirectoryText(directory string) json.RawMessage {
+	dir, err := v.caDir(directory)
+	if err != nil {
+		return nil
+	}
+	var text json.RawMessage
+	if read(filepath.Join(dir, directoryFile), &text) != nil {
+		return nil
+	}
+	return text
+}
+
+// KeepDirectory keeps a directory in the engine's form; nil forgets it, and one that is
+// too large is not kept.
+func (v *Vault) KeepDirectory(ctx context.Context, directory string, text json.RawMessage) error {
+	dir, err := v.caDir(directory)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, directoryFile)
+	return inDir(ctx, dir, func() error {
+		if len(text) == 0 || len(text) > directoryLimit {
+			return durable.Remove(path)
+		}
+		return write(path, text)
+	})
+}
+
+const directoryFile = "directory.json"

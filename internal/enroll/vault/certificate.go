@@ -169,7 +169,7 @@ func changeRecord(dir string, change func(*Record) error) error {
 	if err != nil || bytes.Equal(before, after) {
 		return err
 	}
-	return durable.Write(private(path, after))
+	return replace(path, after)
 }
 
 // Lock keeps other processes from obtaining or installing the same certificate.

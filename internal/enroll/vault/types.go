@@ -16,7 +16,7 @@ type CA struct {
 	Circuit   Circuit         `json:"circuit,omitzero"`
 	Incident  *Incident       `json:"incident,omitempty"`
 	Terms     []Terms         `json:"terms,omitempty"`  // oldest first
-	Cached    json.RawMessage `json:"cached,omitempty"` // the directory as last fetched, in the engine's form
+	Cached    json.RawMessage `json:"cached,omitempty"` // what else the engine notes, in its form
 }
 
 // Account is the account there; its key is a file beside.

@@ -3,6 +3,7 @@
 // under way. Plain files below one directory, for its owner alone:
 //
 //	cas/ID/ca.json            what is known of an ACME directory; ID is a hash of its URL
+//	cas/ID/directory.json     the directory itself, as last fetched; it may go at any time
 //	cas/ID/account.key        the account's key, PKCS#8 PEM
 //	cas/ID/account.key.next   the key that a key change is about to bring in
 //	eab/ID.json               an external account binding, with its MAC key
@@ -18,7 +19,9 @@
 //
 // A file that is damaged, or that a newer version wrote, is an error which names
 // it, and is never reset: members that this version does not know are refused,
-// since writing the file back would lose them.
+// since writing the file back would lose them. directory.json alone is as good as
+// not there then. What could not be read again is not written, and what CAs say
+// and grows is kept within bounds.
 //
 // The room must not know how certificates are obtained: no network, no ACME
 // protocol, no configuration file. Nothing of a CA's becomes part of a path.
@@ -146,11 +149,11 @@ func readFile(path string) ([]byte, error) {
 			return nil, &FileError{Path: path, Reason: "this is no file of the vault, or the disk is failing: look at it, and move it away", Err: err}
 		}
 		data = data[:len(data)+n]
-		if len(data) < cap(data) { // of a file, that is the end
-			return data, nil
-		}
 		if len(data) > fileLimit {
 			return nil, &FileError{Path: path, Reason: "this is no file of the vault: it is too large; move it away"}
+		}
+		if len(data) < cap(data) { // of a file, that is the end
+			return data, nil
 		}
 		data = slices.Grow(data, len(data))
 	}
@@ -194,12 +197,17 @@ func newer(data []byte) bool {
 	return json.Unmarshal(data, &header) == nil && header.Format > format
 }
 
+// encode escapes no more than JSON asks for: nobody puts it into a web page.
 func encode(from any) ([]byte, error) {
-	data, err := json.MarshalIndent(struct {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", " ")
+	err := encoder.Encode(struct {
 		Format int `json:"format"`
 		Body   any `json:"body"`
-	}{format, from}, "", " ")
-	return append(data, '\n'), err
+	}{format, from})
+	return b.Bytes(), err
 }
 
 // write replaces a JSON file, readable to its owner alone.
@@ -207,6 +215,14 @@ func write(path string, from any) error {
 	data, err := encode(from)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	return replace(path, data)
+}
+
+// replace is for what encode made. It refuses what could not be read again.
+func replace(path string, data []byte) error {
+	if len(data) > fileLimit {
+		return &FileError{Path: path, Reason: fmt.Sprintf("it would get %d octets, and may have %d: it stays as it was", len(data), fileLimit)}
 	}
 	return durable.Write(private(path, data))
 }
