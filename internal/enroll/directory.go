@@ -19,10 +19,6 @@ import (
 // directory gives the directory of an offer's CA, from the vault while it is fresh.
 func (r *run) directory(ctx context.Context, o caa.Offer) (directory.Found, error) {
 	at := r.asked(o.Issuer, o.Default)
-	known, err := r.engine.config.Vault.CA(at)
-	if err != nil {
-		return directory.Found{}, &localError{err}
-	}
 	conf := r.ca(o.Issuer, o.Default)
 	q := directory.Query{Issuer: o.Issuer, Identities: r.identities(conf), Client: r.engine.config.HTTP(conf),
 		UserAgent: userAgent, Now: r.engine.config.Now}
@@ -32,8 +28,8 @@ func (r *run) directory(ctx context.Context, o caa.Offer) (directory.Found, erro
 	if q.Issuer == "" && q.URL == "" {
 		q.URL = at
 	}
-	if cached := readNotes(known).Found; cached != nil && fresh(*cached, q, r.engine.config.Now()) {
-		return *cached, nil
+	if cached, ok := r.cached(at); ok && fresh(cached, q, r.engine.config.Now()) {
+		return cached, nil
 	}
 	found, err := directory.Fetch(ctx, q)
 	if err != nil {
@@ -41,16 +37,31 @@ func (r *run) directory(ctx context.Context, o caa.Offer) (directory.Found, erro
 	}
 	r.tell(Event{Kind: EventDirectory, Issuer: o.Issuer, Default: o.Default, Directory: found.URL,
 		Message: fmt.Sprintf("%s has its directory at %s (vouched for by %s)", caName(o.Issuer, o.Default), guard.Shown(found.URL), found.VouchedBy)})
-	return found, r.update(ctx, at, func(c *vault.CA) {
-		knownAs(c, o.Issuer)
-		n := readNotes(*c)
-		if n.Found = nil; found.Fresh.After(found.Fetched) {
-			n.Found = &found
+	if err := r.keepDirectory(ctx, at, found); err != nil {
+		return found, err
+	}
+	return found, r.update(ctx, at, func(c *vault.CA) { knownAs(c, o.Issuer) })
+}
+
+// cached is a directory that was fetched before.
+func (r *run) cached(at string) (found directory.Found, ok bool) {
+	text := r.engine.config.Vault.DirectoryText(at)
+	return found, len(text) > 0 && json.Unmarshal(text, &found) == nil
+}
+
+// keepDirectory keeps one that may be used again, and forgets what was kept otherwise.
+func (r *run) keepDirectory(ctx context.Context, at string, found directory.Found) error {
+	var text json.RawMessage
+	if found.Fresh.After(found.Fetched) {
+		var err error
+		if text, err = json.Marshal(found); err != nil {
+			return &localError{err}
 		}
-		if text, err := json.Marshal(n); err == nil {
-			c.Cached = text
-		}
-	})
+	}
+	if err := r.engine.config.Vault.KeepDirectory(context.WithoutCancel(ctx), at, text); err != nil {
+		return &localError{fmt.Errorf("keeping the directory of a CA: %w", err)}
+	}
+	return nil
 }
 
 // identities is what the directory must say of the issuer's name.

@@ -229,11 +229,7 @@ func (e *Engine) Split(ctx context.Context, sheet vault.Sheet, o Options) ([]vau
 	if err := r.choose(ctx); err != nil {
 		return nil, err
 	}
-	q, err := r.ask()
-	if err != nil {
-		return nil, err
-	}
-	plans, err := caa.Split(q)
+	plans, err := caa.Split(r.ask(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -142,7 +142,11 @@ func (r *run) obtain(ctx context.Context) (*obtained, caa.Offer, error) {
 	if err := r.mayReplace(plan.Offers[0]); err != nil {
 		return nil, caa.Offer{}, err
 	}
-	offers, err := r.setBack(r.resumed(plan.Offers))
+	offers, err := r.readable(r.resumed(plan.Offers))
+	if err != nil {
+		return nil, caa.Offer{}, err
+	}
+	offers, err = r.setBack(offers)
 	if err != nil {
 		return nil, caa.Offer{}, err
 	}

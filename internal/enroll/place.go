@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -136,10 +137,7 @@ type AccountReport struct {
 // Accounts reports on each CA of the settings, in their order, and on each other of the
 // vault, by name. Nothing is asked of anybody.
 func (e *Engine) Accounts(ctx context.Context) ([]AccountReport, error) {
-	known, err := e.config.Vault.CAs()
-	if err != nil {
-		return nil, err
-	}
+	known, damaged := e.config.Vault.CAs()
 	r := &run{engine: e}
 	var places, others []Place
 	for _, c := range e.config.Settings.CAs {
@@ -159,12 +157,15 @@ func (e *Engine) Accounts(ctx context.Context) ([]AccountReport, error) {
 	reports := []AccountReport{}
 	for _, p := range append(places, others...) {
 		rep, err := e.Account(ctx, p)
+		if _, bad := errors.AsType[*vault.FileError](err); bad && damaged != nil {
+			continue // told already
+		}
 		if err != nil {
 			return nil, err
 		}
 		reports = append(reports, rep)
 	}
-	return reports, nil
+	return reports, damaged
 }
 
 // Account reports on one CA. Nothing is asked of anybody.

@@ -97,12 +97,9 @@ func foundSentence(s caa.Set) string {
 }
 
 // ask gathers all that the choice depends on.
-func (r *run) ask() (caa.Question, error) {
+func (r *run) ask(ctx context.Context) caa.Question {
 	s := r.engine.config.Settings
-	cas, err := r.engine.config.Vault.CAs()
-	if err != nil {
-		return caa.Question{}, &localError{err}
-	}
+	cas := r.known(ctx)
 	q := caa.Question{
 		Names: r.found, Rules: s.Rules, DiscoveryOnRequest: s.DiscoveryOnRequest, RequireAuthentic: s.RequireAuthentic,
 		Client:   caa.Client{Methods: r.methods, Accounts: r.accounts(cas), Kinds: r.kinds(cas)},
@@ -118,7 +115,7 @@ func (r *run) ask() (caa.Question, error) {
 	if q.Last.Issuer == "" && q.Last.Default == "" {
 		q.Pin = false // nobody issued last
 	}
-	return q, nil
+	return q
 }
 
 // locked lets plans of several goroutines draw from one generator.

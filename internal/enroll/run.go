@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"chancery/acme"
@@ -162,10 +163,18 @@ func (r *run) left() (left time.Duration, first bool) {
 	switch {
 	case r.record.Current != nil:
 		return r.record.Current.NotAfter.Sub(now), false
-	case r.existing != nil:
+	case r.existing != nil && r.existing.holds(names(r.subjects)):
 		return r.existing.NotAfter.Sub(now), false
 	}
 	return 0, true
+}
+
+// holds tells whether a certificate serves for all the names: another's, for other names,
+// is nothing to go on with.
+func (e *ExistingFound) holds(wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(name string) bool {
+		return !slices.ContainsFunc(e.Names, func(has string) bool { return strings.EqualFold(has, name) })
+	})
 }
 
 // inPlace looks at what is installed where the certificate is to go (D13).
@@ -199,10 +208,7 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 	if err := r.choose(ctx); err != nil {
 		return caa.Plan{}, err
 	}
-	var err error
-	if r.question, err = r.ask(); err != nil {
-		return caa.Plan{}, err
-	}
+	r.question = r.ask(ctx)
 	plan, err := caa.Choose(r.question)
 	if err != nil {
 		return plan, err

@@ -8,13 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"chancery/internal/enroll/directory"
 	"chancery/internal/enroll/vault"
 )
 
 // notes is what the engine keeps of a CA beside the vault's own members.
 type notes struct {
-	Found *directory.Found `json:"found,omitempty"`
 	// Limits are the times before which the CA wants no requests: for one certificate, by
 	// its label, or "" for all.
 	Limits map[string]time.Time `json:"limits,omitempty"`
@@ -81,8 +79,20 @@ func (r *run) limit(ctx context.Context, at, label string, until time.Time) erro
 			}
 		}
 		n.Limits[label] = until
+		for len(n.Limits) > mostLimits { // the soonest over are the easiest to do without
+			soonest := label
+			for l, t := range n.Limits {
+				if t.Before(n.Limits[soonest]) {
+					soonest = l
+				}
+			}
+			delete(n.Limits, soonest)
+		}
 	})
 }
+
+// mostLimits is for how many certificates a CA's wishes are kept.
+const mostLimits = 1000
 
 // knownAs adds the issuer name by which a CA was found.
 func knownAs(c *vault.CA, issuer string) {

@@ -1,0 +1,66 @@
+package enroll_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"chancery/internal/enroll"
+)
+
+// A stranger's directory of a mebibyte costs that CA, for good or not, and nobody else.
+func TestLargeDirectoryHarmsNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(2)...)
+	c := r.client("")
+	r.set("a.test", issue("ca1.test"))
+	r.set("b.test", issue("ca2.test"))
+	body := `{"newNonce":"https://ca1.test/n","newAccount":"https://ca1.test/a","newOrder":"https://ca1.test/o","meta":{"caaIdentities":["ca1.test","` + strings.Repeat("<", 1<<20-3000) + `"]}}`
+	r.houses[0].set(only("/.well-known/acme", func(w http.ResponseWriter, q *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(body))
+		return true
+	}))
+	if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{}); err == nil {
+		t.Error("issued")
+	}
+	c.get(t, enroll.Options{}, "b.test")
+	r.reset()
+	c.get(t, enroll.Options{}, "a.test") // the stranger mended it
+}
+
+// The damaged record of one CA is told, and costs that CA alone; the directory beside it
+// is had again.
+func TestDamagedCA(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(2)...)
+	c := r.client("")
+	r.set("a.test", issue("ca1.test"))
+	r.set("b.test", issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"))
+	c.get(t, enroll.Options{}, "a.test")
+	files, err := filepath.Glob(filepath.Join(c.vault.Dir(), "cas", "*", "*.json"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	record, kept := files[0], files[1] // by name
+	for _, f := range []string{kept, record} {
+		if err := os.WriteFile(f, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if f == kept {
+			c.get(t, enroll.Options{Force: true}, "a.test")
+		}
+	}
+	out := c.get(t, enroll.Options{}, "b.test")
+	if out.Issued.Issuer != "ca2.test" || !strings.Contains(out.Attempts[0].Error, record) {
+		t.Errorf("%+v", out)
+	}
+	if told := c.told("damaged-file"); len(told) != 1 || !strings.Contains(told[0].Text, record) {
+		t.Errorf("told %+v", told)
+	}
+	if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true}); err == nil || !strings.Contains(err.Error(), record) {
+		t.Error(err)
+	}
+}
