@@ -232,13 +232,13 @@ func (r *run) mayReplace(next caa.Offer) error {
 
 // walk asks one CA after the other until one issues.
 func (r *run) walk(ctx context.Context, offers []caa.Offer) (*obtained, caa.Offer, error) {
-	blamed := "" // the CA at which a challenge failed for want of an answer
+	blamed := map[string][]string{} // by CA, the methods whose challenges failed there for want of an answer
 	for _, o := range offers {
 		a := Attempt{Issuer: o.Issuer, Default: o.Default, Kind: o.Kind, Directory: r.asked(o.Issuer, o.Default), Class: ClassSkipped}
 		var got *obtained
 		var err error
 		switch {
-		case blamed != "" && blamed == a.Directory:
+		case slices.Contains(blamed[a.Directory], methodsOf(o)):
 			a.Error = "the challenges failed there already"
 		case o.StepDown && !r.mayStepDown():
 			a.Error = fmt.Sprintf("%s vouches for less than the present certificate, which is still good", kindName(o.Kind))
@@ -253,19 +253,34 @@ func (r *run) walk(ctx context.Context, offers []caa.Offer) (*obtained, caa.Offe
 		if got != nil {
 			return got, o, r.well(ctx, a.Directory)
 		}
-		r.tell(Event{Kind: EventPassed, Issuer: o.Issuer, Default: o.Default, Type: o.Kind, Directory: a.Directory, Class: a.Class, Error: a.Error,
-			Advice: a.Advice, Until: a.RetryAfter, Message: caName(o.Issuer, o.Default) + " did not issue: " + a.Error})
-		if err := r.blame(ctx, a); err != nil {
+		if err := r.passed(ctx, a); err != nil {
 			return nil, o, err
 		}
-		if a.Class == ClassLocal || a.Class == ClassStopped || a.Class == ClassUser && blamed != "" {
-			break
-		}
 		if a.Class == ClassUser {
-			blamed = a.Directory
+			blamed[a.Directory] = append(blamed[a.Directory], methodsOf(o))
+		}
+		// With another method the same CA may still issue, and so may one more CA.
+		if a.Class == ClassLocal || a.Class == ClassStopped || len(blamed) > 1 {
+			break
 		}
 	}
 	return nil, caa.Offer{}, &RunError{Names: names(r.subjects), Attempts: r.attempts}
+}
+
+// passed tells that an offer came to nothing, and counts it.
+func (r *run) passed(ctx context.Context, a Attempt) error {
+	r.tell(Event{Kind: EventPassed, Issuer: a.Issuer, Default: a.Default, Type: a.Kind, Directory: a.Directory, Class: a.Class, Error: a.Error,
+		Advice: a.Advice, Until: a.RetryAfter, Message: a.Name() + " did not issue: " + a.Error})
+	return r.blame(ctx, a)
+}
+
+// methodsOf tells two offers of one CA apart by how each name is to be proven.
+func methodsOf(o caa.Offer) string {
+	var b strings.Builder
+	for _, term := range o.Terms {
+		fmt.Fprintf(&b, "%s=%s;", term.Subject.Name, strings.Join(term.Methods, ","))
+	}
+	return b.String()
 }
 
 func kindName(k caa.Kind) string {
