@@ -117,6 +117,11 @@ func TestExistingCertificateStays(t *testing.T) {
 	if out.Result != enroll.StillValid || r.houses[0].seen.Load() != 0 {
 		t.Errorf("%s, %d requests", out.Result, r.houses[0].seen.Load())
 	}
+	r.set("other.example", issue("ca1.test"))
+	other := vault.Sheet{Names: []string{"other.example"}, Install: want.Install}
+	if out, err := r.client("").Get(t.Context(), other, enroll.Options{}); err == nil || out.Result != enroll.Failed {
+		t.Errorf("a certificate for another name is called still good: %s, %v", out.Result, err)
+	}
 	if e := c.heard(enroll.EventExisting); len(e) != 1 || !strings.Contains(e[0].Message, "Old Trust") || !strings.Contains(e[0].Message, "ca1.test") {
 		t.Errorf("events: %+v", e)
 	}

@@ -214,6 +214,7 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 		return plan, err
 	}
 	r.wanted(&plan)
+	r.few(&plan)
 	if len(plan.Offers) == 0 {
 		return plan, &caa.ChoiceError{Cause: caa.CauseNobody, Names: plan.Names}
 	}
