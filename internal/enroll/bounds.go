@@ -60,3 +60,62 @@ func (r *run) readable(offers []caa.Offer) ([]caa.Offer, error) {
 	}
 	return kept, nil
 }
+
+// What one certificate may ask of the world, whatever its owner wrote into the DNS.
+const (
+	mostCAs    = 16
+	mostOffers = 48 // a CA may stand in a plan for several kinds and accounts
+)
+
+// few leaves of a plan the best, so that an owner who names hundreds of CAs costs no more
+// than one who names a few, and says how many were left out.
+func (r *run) few(plan *caa.Plan) {
+	cas := map[string]bool{}
+	var kept []caa.Offer
+	left := 0
+	for _, o := range plan.Offers {
+		at := r.asked(o.Issuer, o.Default)
+		if !cas[at] && len(cas) == mostCAs || len(kept) == mostOffers {
+			left++
+			continue
+		}
+		cas[at] = true
+		kept = append(kept, o)
+	}
+	if left > 0 {
+		plan.Offers = kept
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%d offers are left out: at most %d CAs are asked for one certificate, the best", left, mostCAs))
+	}
+}
+
+// total is the longest time for all CAs of the run; 0 is no limit but theirs. Where nobody
+// waits and nothing is there yet, or failed before, a quarter will do: the next run is not
+// far, and other certificates wait for the worker.
+func (r *run) total() time.Duration {
+	t := r.engine.config.Settings.Total
+	if r.options.Unattended && (r.record.Current == nil || r.record.Tries.Failures > 0) {
+		t /= 4
+	}
+	return t
+}
+
+// split shares the time among the CAs of the plan, so that the last gets its turn also if
+// the first ones hang.
+func (r *run) split(total time.Duration, offers []caa.Offer) {
+	cas := map[string]bool{}
+	for _, o := range offers {
+		cas[r.asked(o.Issuer, o.Default)] = true
+	}
+	most := r.engine.config.Settings.Patience
+	if r.most = most; total > 0 {
+		r.most = min(most, max(total/time.Duration(max(len(cas), 1)), most/10))
+	}
+}
+
+// perCA is the longest time for one CA.
+func (r *run) perCA() time.Duration {
+	if r.most > 0 {
+		return r.most
+	}
+	return r.engine.config.Settings.Patience
+}

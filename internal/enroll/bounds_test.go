@@ -1,6 +1,7 @@
 package enroll_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,5 +63,28 @@ func TestDamagedCA(t *testing.T) {
 	}
 	if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true}); err == nil || !strings.Contains(err.Error(), record) {
 		t.Error(err)
+	}
+}
+
+// An owner who names hundreds of CAs costs no more than one who names a few.
+func TestManyCAs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(1)...)
+	c := r.client("", func(cfg *enroll.Config) { cfg.Settings.Tries = 1 })
+	all := []string{issue("ca1.test", "priority=200")}
+	for i := range 200 {
+		all = append(all, issue(fmt.Sprintf("x%d.test", i), fmt.Sprintf("priority=%d", i)))
+	}
+	r.set("a.test", all...)
+	rep, err := c.Discover(t.Context(), sheet("a.test"), enroll.Options{})
+	if err != nil || len(rep.Offers) != 16 || !strings.Contains(strings.Join(rep.Notes, "\n"), "185 offers are left out") {
+		t.Errorf("%d offers, %v, %v", len(rep.Offers), rep.Notes, err)
+	}
+	out, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{})
+	if err == nil || len(out.Attempts) != 16 || out.Attempts[0].Issuer != "x0.test" || len(err.Error()) > 16<<10 {
+		t.Errorf("%d attempts, %v", len(out.Attempts), err)
+	}
+	if cas, err := c.vault.CAs(); err != nil || len(cas) > 16 {
+		t.Errorf("%d records, %v", len(cas), err)
 	}
 }

@@ -159,7 +159,9 @@ func (r *run) obtain(ctx context.Context) (*obtained, caa.Offer, error) {
 	if err := r.hooks(ctx, install.Pre, install.Facts{}); err != nil {
 		return nil, caa.Offer{}, &localError{err}
 	}
-	if total := r.engine.config.Settings.Total; total > 0 {
+	total := r.total()
+	r.split(total, offers)
+	if total > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, total)
 		defer cancel()

@@ -71,7 +71,16 @@ type RunError struct {
 	Attempts []Attempt
 }
 
-// Error has one line per CA.
+// brief is a text of a stranger's for a list of them.
+func brief(text string) string {
+	const most = 500
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " …"
+	}
+	return text
+}
+
+// Error has one line per CA, in bounds; the attempts hold all.
 func (e *RunError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "no CA issued a certificate for %s:", strings.Join(e.Names, ", "))
@@ -80,9 +89,9 @@ func (e *RunError) Error() string {
 		if a.Kind != caa.AnyKind {
 			fmt.Fprintf(&b, " (%s)", a.Kind)
 		}
-		fmt.Fprintf(&b, ": %s", a.Error)
+		fmt.Fprintf(&b, ": %s", brief(a.Error))
 		if a.Advice != "" {
-			fmt.Fprintf(&b, "\n    %s", a.Advice)
+			fmt.Fprintf(&b, "\n    %s", brief(a.Advice))
 		}
 	}
 	return b.String()

@@ -36,6 +36,7 @@ type run struct {
 	held     crypto.Signer // the certificate's key, once it is durable
 
 	patiences map[string]*patience
+	most      time.Duration   // for one CA; 0: as the settings say
 	charged   map[string]bool // CAs whose failure this run has counted
 	attempts  []Attempt
 	warnings  []string

@@ -87,7 +87,7 @@ func (r *run) story() string {
 	var b strings.Builder
 	for _, a := range r.attempts {
 		if a.Error != "" {
-			fmt.Fprintf(&b, "%s: %s\n", a.Name(), a.Error)
+			fmt.Fprintf(&b, "%s: %s\n", a.Name(), brief(a.Error))
 		}
 	}
 	return b.String()

@@ -122,7 +122,7 @@ func (r *run) patienceFor(at string) *patience {
 	p := r.patiences[at]
 	if p == nil {
 		left, first := r.left()
-		p = &patience{tries: s.Tries, total: budget(s.Patience, left, first), pause: s.FirstPause, most: s.LongestPause}
+		p = &patience{tries: s.Tries, total: budget(r.perCA(), left, first), pause: s.FirstPause, most: s.LongestPause}
 		r.patiences[at] = p
 	}
 	p.tries = max(s.Tries, p.used+1)
