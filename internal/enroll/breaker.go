@@ -57,25 +57,34 @@ func btoi(b bool) int {
 
 // probe takes the circuit's state for a turn: whether it may have one try only, because
 // it is open, or half-open. The first who finds it half-open sets the others back while it
-// tries, so that not all names of a machine fall upon a CA that just came back.
-func (r *run) probe(ctx context.Context, at string, lease time.Duration) (once bool, err error) {
+// tries, so that not all names of a machine fall upon a CA that just came back: until the
+// time of its lease, zero if it took none.
+func (r *run) probe(ctx context.Context, at string, most time.Duration) (once bool, lease time.Time, err error) {
 	now := r.engine.config.Now()
 	c, err := r.engine.config.Vault.CA(at)
 	if err != nil {
-		return false, &localError{err}
+		return false, time.Time{}, &localError{err}
 	}
 	if open(c.Circuit, now) {
-		return true, nil
+		return true, time.Time{}, nil
 	}
 	if !halfOpen(c.Circuit, now) {
-		return false, nil
+		return false, time.Time{}, nil
 	}
 	err = r.update(ctx, at, func(c *vault.CA) {
 		if !open(c.Circuit, now) {
-			c.Circuit.OpenUntil = now.Add(lease)
+			lease = now.Add(most)
+			c.Circuit.OpenUntil = lease
 		}
 	})
-	return true, err
+	return true, lease, err
+}
+
+// unlease gives back the place of a probe that showed nothing of the CA, if it has it still.
+func (t *turn) unlease(c *vault.Circuit, now time.Time) {
+	if !t.lease.IsZero() && c.OpenUntil.Equal(t.lease) {
+		c.OpenUntil = now
+	}
 }
 
 // ending is how a turn ended. draw is uniform in [0, 1).

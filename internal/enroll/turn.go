@@ -27,10 +27,11 @@ type turn struct {
 	found   directory.Found
 	client  *acme.Client
 	profile string
-	told    bool // of the terms
-	again   bool // the account was looked for again: once is enough
-	ordered bool // an order was made, so the CA is not altogether down
-	bare    bool // an order that said what it replaces failed: leave that out
+	told    bool      // of the terms
+	again   bool      // the account was looked for again: once is enough
+	ordered bool      // an order was made, so the CA is not altogether down
+	bare    bool      // an order that said what it replaces failed: leave that out
+	lease   time.Time // until which its probe sets the CA back for others; zero: it does not
 }
 
 // obtained is a certificate that passed all checks, with its key.
@@ -62,11 +63,11 @@ func (r *run) try(ctx context.Context, o caa.Offer) (*obtained, Attempt, error) 
 		return nil, a, err
 	}
 	p := r.patienceFor(t.at)
-	once, err := r.probe(ctx, t.at, p.total)
+	once, lease, err := r.probe(ctx, t.at, p.total)
 	if err != nil {
 		return nil, a, err
 	}
-	if once {
+	if t.lease = lease; once {
 		p.tries = p.used + 1
 	}
 	r.tell(t.event(Event{Kind: EventTrying, Message: "asking " + t.name() + ": " + o.Reason}))
@@ -135,13 +136,13 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 	r := t.run
 	now := r.engine.config.Now()
 	if a.Class == ClassStopped || a.Class == ClassLocal {
-		return r.update(ctx, t.at, func(c *vault.CA) { c.Circuit.OpenUntil = unlease(c.Circuit, now) })
+		return r.update(ctx, t.at, func(c *vault.CA) { t.unlease(&c.Circuit, now) })
 	}
 	draw := r.engine.draw()
 	err := r.update(ctx, t.at, func(c *vault.CA) {
 		knownAs(c, t.offer.Issuer)
 		if a.Class == ClassUnable || a.Class == ClassSkipped {
-			c.Circuit.OpenUntil = unlease(c.Circuit, now)
+			t.unlease(&c.Circuit, now)
 			return
 		}
 		r.engine.config.Settings.trip(&c.Circuit, ending{a.Class, a.Error, now, draw})
@@ -171,14 +172,6 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 
 // ordering tells whether the CA had got as far as to know which certificate is wanted.
 func (t *turn) ordering() bool { return t.client != nil && t.client.AccountURL != "" }
-
-// unlease gives back the place of a probe that was interrupted.
-func unlease(c vault.Circuit, now time.Time) time.Time {
-	if c.Opened > 0 {
-		return now
-	}
-	return c.OpenUntil
-}
 
 // once is one try: from the directory to the certificate.
 func (t *turn) once(ctx context.Context) (*obtained, error) {
