@@ -240,6 +240,8 @@ func (r *run) walk(ctx context.Context, offers []caa.Offer) (*obtained, caa.Offe
 		var got *obtained
 		var err error
 		switch {
+		case r.down[a.Directory]:
+			a.Error = "the CA was unavailable a moment ago"
 		case slices.Contains(blamed[a.Directory], methodsOf(o)):
 			a.Error = "the challenges failed there already"
 		case o.StepDown && !r.mayStepDown():

@@ -56,3 +56,20 @@ func TestOtherMethodAtTheSameCA(t *testing.T) {
 		}
 	}
 }
+
+// A CA that is down is not asked once more for each of its records: the next CA is.
+func TestCADownForAllItsRecords(t *testing.T) {
+	r := newRig(t, plain(2)...)
+	r.set("shop.example", issue("ca1.test", "validationmethods=http-01"), issue("ca1.test", "validationmethods=tls-alpn-01", "priority=1"), issue("ca2.test", "priority=2"))
+	r.houses[0].set(noTLS)
+	c := r.client("", func(c *enroll.Config) {
+		c.Settings.Tries = 2
+		c.Solver = func(vault.Sheet) (*solve.Set, error) {
+			return solve.NewSet(nil, solve.Choice{Solver: &solve.Webroot{Dir: r.webroot}}, solve.Choice{Solver: broken(acme.ChallengeTLSALPN01)}), nil
+		}
+	})
+	out := c.get(t, enroll.Options{}, "shop.example")
+	if out.Issued.Issuer != "ca2.test" || len(out.Attempts) != 3 || out.Attempts[1].Class != enroll.ClassSkipped || r.houses[0].seen.Load() != 2 {
+		t.Errorf("%d requests to the CA that is down; %+v", r.houses[0].seen.Load(), out.Attempts)
+	}
+}

@@ -38,13 +38,14 @@ type run struct {
 	patiences map[string]*patience
 	most      time.Duration   // for one CA; 0: as the settings say
 	charged   map[string]bool // CAs whose failure this run has counted
+	down      map[string]bool // CAs that this run found unavailable: no other offer of theirs is tried
 	attempts  []Attempt
 	warnings  []string
 }
 
 // begin makes a run of a sheet.
 func (e *Engine) begin(sheet vault.Sheet, o Options) (*run, error) {
-	r := &run{engine: e, sheet: sheet, options: o, patiences: map[string]*patience{}, charged: map[string]bool{}}
+	r := &run{engine: e, sheet: sheet, options: o, patiences: map[string]*patience{}, charged: map[string]bool{}, down: map[string]bool{}}
 	var err error
 	if r.subjects, err = parse(sheet.Names); err != nil {
 		return nil, err

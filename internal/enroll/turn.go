@@ -54,29 +54,39 @@ func (t *turn) event(ev Event) Event {
 	return ev
 }
 
-// try takes an offer's turn: tries, and waits between them as its class of failure and
-// the CA's patience allow (D14).
-func (r *run) try(ctx context.Context, o caa.Offer) (*obtained, Attempt, error) {
-	t := &turn{run: r, offer: o, conf: r.ca(o.Issuer, o.Default), at: r.asked(o.Issuer, o.Default)}
-	a := Attempt{Issuer: o.Issuer, Default: o.Default, Kind: o.Kind, Directory: t.at}
+// turn begins an offer's.
+func (r *run) turn(o caa.Offer) *turn {
+	return &turn{run: r, offer: o, conf: r.ca(o.Issuer, o.Default), at: r.asked(o.Issuer, o.Default)}
+}
+
+// try takes an offer's turn for a certificate.
+func (r *run) try(ctx context.Context, o caa.Offer) (got *obtained, a Attempt, err error) {
+	a, err = r.turn(o).take(ctx, func(ctx context.Context, t *turn) (err error) {
+		got, err = t.once(ctx)
+		return err
+	})
+	return got, a, err
+}
+
+// take tries, and waits between the tries as their class of failure and the CA's patience
+// allow (D14). What became of it is in the attempt; the error is this machine's own.
+func (t *turn) take(ctx context.Context, try func(context.Context, *turn) error) (Attempt, error) {
+	r := t.run
+	a := Attempt{Issuer: t.offer.Issuer, Default: t.offer.Default, Kind: t.offer.Kind, Directory: t.at}
 	if skipped, err := t.held(&a); skipped || err != nil {
-		return nil, a, err
+		return a, err
 	}
 	p := r.patienceFor(t.at)
 	once, lease, err := r.probe(ctx, t.at, p.total)
 	if err != nil {
-		return nil, a, err
+		return a, err
 	}
 	if t.lease = lease; once {
 		p.tries = p.used + 1
 	}
-	r.tell(t.event(Event{Kind: EventTrying, Message: "asking " + t.name() + ": " + o.Reason}))
+	r.tell(t.event(Event{Kind: EventTrying, Message: strings.TrimSuffix("asking "+t.name()+": "+t.offer.Reason, ": ")}))
 	for {
-		var got *obtained
-		err := p.spend(ctx, func(ctx context.Context) (err error) {
-			got, err = t.once(ctx)
-			return err
-		})
+		err := p.spend(ctx, func(ctx context.Context) error { return try(ctx, t) })
 		v := classify(err, ctx.Err() != nil)
 		a.Tries++
 		a.Class, a.Advice = v.class, v.advice
@@ -96,7 +106,7 @@ func (r *run) try(ctx context.Context, o caa.Offer) (*obtained, Attempt, error) 
 			}
 			a.Class = ClassStopped
 		}
-		return got, a, t.settle(ctx, &a, v)
+		return a, t.settle(ctx, &a, v)
 	}
 }
 
@@ -116,8 +126,8 @@ func (t *turn) held(a *Attempt) (bool, error) {
 	return true, nil
 }
 
-// patienceFor gives what is left for a CA in this run: its offers share it, and each gets
-// one try at least, unless the CA was not to be reached at all.
+// patienceFor gives what is left for a CA in this run: its offers share it, and each that
+// gets a turn gets one try at least.
 func (r *run) patienceFor(at string) *patience {
 	s := r.engine.config.Settings
 	p := r.patiences[at]
@@ -137,6 +147,9 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 	now := r.engine.config.Now()
 	if a.Class == ClassStopped || a.Class == ClassLocal {
 		return r.update(ctx, t.at, func(c *vault.CA) { t.unlease(&c.Circuit, now) })
+	}
+	if a.Class == ClassUnavailable && !t.ordered {
+		r.down[t.at] = true
 	}
 	draw := r.engine.draw()
 	err := r.update(ctx, t.at, func(c *vault.CA) {
