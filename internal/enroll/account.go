@@ -9,6 +9,7 @@ import (
 
 	"chancery/acme"
 	"chancery/caa"
+	"chancery/internal/durable"
 	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/install"
 	"chancery/internal/enroll/vault"
@@ -21,9 +22,9 @@ func (t *turn) account(ctx context.Context) error {
 		return nil
 	}
 	v := t.run.engine.config.Vault
-	unlock, err := v.LockCA(ctx, t.at)
+	unlock, err := t.lock(ctx)
 	if err != nil {
-		return &localError{err}
+		return err
 	}
 	defer unlock()
 	known, err := v.CA(t.at)
@@ -51,6 +52,19 @@ func (t *turn) account(ctx context.Context) error {
 		}
 	}
 	return t.register(ctx)
+}
+
+// lock keeps others from making or changing the CA's account meanwhile. That one of them
+// is at it for longer than the CA may take is no fault of the CA, and the next may serve.
+func (t *turn) lock(ctx context.Context) (unlock func(), err error) {
+	unlock, err = t.run.engine.config.Vault.LockCA(ctx, t.at)
+	if busy, ok := errors.AsType[*durable.BusyError](err); ok {
+		return nil, &inabilityError{class: ClassSkipped, reason: busy.Error(), advice: "the next run asks this CA again", cause: err}
+	}
+	if err != nil {
+		return nil, &localError{err}
+	}
+	return unlock, nil
 }
 
 // bound compares with the account that the owner's record names, if it names one

@@ -1,6 +1,7 @@
 package enroll_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +33,29 @@ func TestCALostTheAccount(t *testing.T) {
 	r.set("shop.example", issue("ca1.test", "accounturi="+before.Account))
 	if _, err := c.Get(t.Context(), sheet("shop.example"), enroll.Options{Force: true}); err == nil {
 		t.Error("a new account served for the one that the owner named")
+	}
+}
+
+// Somebody else is at the account of the first CA for too long: the second issues, and
+// nothing is held against the first.
+func TestAccountIsLocked(t *testing.T) {
+	r := newRig(t, plain(2)...)
+	r.set("shop.example", issue("ca1.test", "priority=1"), issue("ca2.test", "priority=2"))
+	r.set("only.example", issue("ca1.test"))
+	c := r.client("", func(c *enroll.Config) { c.Settings.Patience = time.Second })
+	unlock, err := c.vault.LockCA(t.Context(), firstCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	out := c.get(t, enroll.Options{}, "shop.example")
+	if out.Issued.Issuer != "ca2.test" || out.Attempts[0].Class != enroll.ClassSkipped {
+		t.Errorf("%+v", out.Attempts)
+	}
+	if _, err := c.Get(t.Context(), sheet("only.example"), enroll.Options{}); err == nil || !strings.Contains(err.Error(), "at work on it") {
+		t.Errorf("the only CA's account is locked: %v", err)
+	}
+	if known, err := c.vault.CA(firstCA); err != nil || known.Circuit.Failures != 0 || known.Incident != nil {
+		t.Errorf("it counts against the CA: %+v, %v", known, err)
 	}
 }

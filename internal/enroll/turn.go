@@ -212,9 +212,9 @@ func (t *turn) once(ctx context.Context) (*obtained, error) {
 
 // reregister finds the account again by its key, or makes it with the same key.
 func (t *turn) reregister(ctx context.Context) error {
-	unlock, err := t.run.engine.config.Vault.LockCA(ctx, t.at)
+	unlock, err := t.lock(ctx)
 	if err != nil {
-		return &localError{err}
+		return err
 	}
 	defer unlock()
 	key := t.client.Key
