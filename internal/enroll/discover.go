@@ -20,6 +20,7 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 	if err != nil {
 		return Report{Names: sheet.Names, Error: err.Error()}, err
 	}
+	r.reporting = true
 	rep := Report{Names: names(r.subjects)}
 	if err := r.inPlace(); err != nil {
 		rep.Notes = append(rep.Notes, clean(err))

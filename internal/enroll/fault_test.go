@@ -43,6 +43,17 @@ func everything(status int, body string) fault {
 	}
 }
 
+// problemAtOnce answers with a status and headers alone.
+func problemAtOnce(status int, header ...string) fault {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(status)
+		return true
+	}
+}
+
 func hang(w http.ResponseWriter, r *http.Request) bool {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()

@@ -249,14 +249,35 @@ func (r *run) choose(ctx context.Context) error {
 		if len(r.chosen.Issuers) > 0 {
 			return nil
 		}
-		// The user named the directory, so it may say itself by which names CAA knows it.
-		found, err := r.directory(ctx, caa.Offer{Default: r.chosen.Label})
-		if err != nil {
+		return r.acquaint(ctx)
+	}
+	return nil
+}
+
+// acquaint asks a directory that the user named by which issuer names CAA knows it. That
+// is a turn like any other's, for a CA that is down is down here too; a report asks once.
+func (r *run) acquaint(ctx context.Context) error {
+	t := r.turn(caa.Offer{Default: r.chosen.Label})
+	var found directory.Found
+	ask := func(ctx context.Context, t *turn) (err error) {
+		found, err = r.directory(ctx, t.offer)
+		return err
+	}
+	if r.reporting {
+		if err := ask(ctx, t); err != nil {
 			return err
 		}
-		if m := found.Directory.Meta; m != nil {
-			r.chosen.Issuers = m.CAAIdentities
+	} else if a, err := t.take(ctx, ask); err != nil {
+		return err
+	} else if a.Class != ClassNone {
+		r.attempts = append(r.attempts, a)
+		if err := r.passed(ctx, a); err != nil {
+			return err
 		}
+		return &RunError{Names: names(r.subjects), Attempts: r.attempts}
+	}
+	if m := found.Directory.Meta; m != nil {
+		r.chosen.Issuers = m.CAAIdentities
 	}
 	return nil
 }

@@ -18,15 +18,16 @@ import (
 
 // run is the road of one certificate, once.
 type run struct {
-	engine   *Engine
-	sheet    vault.Sheet
-	options  Options
-	record   vault.Record
-	isNew    bool // there was no record before
-	subjects []caa.Subject
-	solvers  *solve.Set
-	chosen   *CA     // that the sheet names, if it names one
-	hand     *byHand // something is done to an account by hand, and no certificate is wanted
+	engine    *Engine
+	sheet     vault.Sheet
+	options   Options
+	record    vault.Record
+	isNew     bool // there was no record before
+	subjects  []caa.Subject
+	solvers   *solve.Set
+	chosen    *CA     // that the sheet names, if it names one
+	reporting bool    // nothing but a report is wanted
+	hand      *byHand // something is done to an account by hand, and no certificate is wanted
 
 	found    []caa.Name
 	question caa.Question // that the plan answers

@@ -145,6 +145,12 @@ func (r *run) patienceFor(at string) *patience {
 func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 	r := t.run
 	now := r.engine.config.Now()
+	if a.Class == ClassNone && t.client == nil {
+		// Its directory alone is there, and that may be a copy: it has issued nothing yet, so
+		// what comes next has all the tries, and is the one that shows whether it is well.
+		r.patienceFor(t.at).used = 0
+		return r.update(ctx, t.at, func(c *vault.CA) { t.unlease(&c.Circuit, now) })
+	}
 	if a.Class == ClassStopped || a.Class == ClassLocal {
 		return r.update(ctx, t.at, func(c *vault.CA) { t.unlease(&c.Circuit, now) })
 	}
