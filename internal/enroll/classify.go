@@ -106,7 +106,9 @@ const (
 func classifyDirectory(e *directory.Error) verdict {
 	switch e.Kind {
 	case directory.WrongCA:
-		return verdict{class: ClassFinal, advice: "the directory does not say that it is this CA's: ask the CA, or set identities to \"ignore\" for it if you know better"}
+		return verdict{class: ClassFinal, advice: "the directory does not say that it is this CA's: ask the CA, or set caa_identities = \"ignore\" under its [[ca]] in client.toml if you know better"}
+	case directory.Unproven:
+		return verdict{class: ClassFinal, advice: "the server could not show by its TLS certificate that it is this CA's: tell the CA, or name the roots that its certificate leads to (\"roots\" under its [[ca]] in client.toml) if you trust them"}
 	case directory.Refused:
 		return verdict{class: ClassFinal, advice: adviceGuard}
 	case directory.NotThere:

@@ -63,6 +63,7 @@ func TestClassify(t *testing.T) {
 		"directory of garbage":     {&directory.Error{Kind: directory.NotADirectory, Err: errors.New("x")}, ClassUnavailable},
 		"no directory":             {&directory.Error{Kind: directory.NotThere, Err: errors.New("x")}, ClassFinal},
 		"another's directory":      {&directory.Error{Kind: directory.WrongCA, Err: errors.New("x")}, ClassFinal},
+		"unproven server":          {&directory.Error{Kind: directory.Unproven, Err: errors.New("x")}, ClassFinal},
 		"refused address":          {&directory.Error{Kind: directory.Refused, Err: errors.New("x")}, ClassFinal},
 		"refused address later on": {fmt.Errorf("acme: %w", &guard.RefusedError{URL: "https://x"}), ClassFinal},
 		"wrong certificate":        {&WrongError{What: "names"}, ClassWrong},

@@ -80,7 +80,8 @@ const (
 	Unavailable   Kind = "unavailable"     // the CA cannot be reached or says that it is ill; another time it may be well
 	NotThere      Kind = "not-there"       // the host answers, or does not exist, and there is no directory
 	NotADirectory Kind = "not-a-directory" // there is something else, or it is damaged
-	WrongCA       Kind = "wrong-ca"        // it is not this CA's, or the CA could not prove by TLS who it is
+	WrongCA       Kind = "wrong-ca"        // it says that it is not this CA's
+	Unproven      Kind = "unproven"        // the server could not prove by TLS who it is
 	Refused       Kind = "refused"         // the guard does not go there, or not as long
 )
 

@@ -124,7 +124,7 @@ func kindOf(err error) Kind {
 		return NotThere
 	}
 	if unproven(err) {
-		return WrongCA
+		return Unproven
 	}
 	return Unavailable
 }
