@@ -53,7 +53,7 @@ func channels(s settings.Notify) ([]notify.Channel, error) {
 			}
 			url = text.Reveal()
 		}
-		c, err := notify.Webhook{URL: url, Token: secret(s.Webhook.Token)}.Channel()
+		c, err := notify.Webhook{URL: url, Token: secret(s.Webhook.Token), Secret: secretKey(s.Webhook.Secret)}.Channel()
 		if err := add("webhook", c, err); err != nil {
 			return nil, err
 		}
@@ -81,6 +81,18 @@ func secret(r settings.Reference) func() (string, error) {
 	return func() (string, error) {
 		s, err := keys.ReadSecret(string(r))
 		return s.Reveal(), err
+	}
+}
+
+// secretKey is secret as octets.
+func secretKey(r settings.Reference) func() ([]byte, error) {
+	read := secret(r)
+	if read == nil {
+		return nil
+	}
+	return func() ([]byte, error) {
+		text, err := read()
+		return []byte(text), err
 	}
 }
 

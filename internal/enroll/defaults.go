@@ -27,6 +27,9 @@ const (
 	defaultRenewBefore  = 1.0 / 3
 )
 
+// Defaults are the Settings that the zero value means.
+func Defaults() Settings { return Settings{}.filled() }
+
 func (s Settings) filled() Settings {
 	fill(&s.Patience, defaultPatience)
 	fill(&s.Tries, defaultTries)

@@ -28,8 +28,9 @@ func Default(environ []string) *Settings {
 		Challenge: Challenge{HTTP: ":80"},
 		Renew:     Renew{Before: 1.0 / 3, ARI: true, Jitter: "1h", Workers: 4},
 		Retry: Retry{
-			Attempts: 3, Pause: "5s", Longest: "10m",
-			PerCA: "15m", Total: "1h",
+			// Total apart, these are the engine's own; a test holds them together.
+			Attempts: 4, Pause: "2s", Longest: "1m",
+			PerCA: "5m", Total: "1h",
 		},
 		Breaker: Breaker{Failures: 3, Pause: "15m"},
 		Notify: Notify{
@@ -180,7 +181,7 @@ func unknown(key string) string {
 // anchor makes relative paths relative to the file, not to where somebody stood.
 func (s *Settings) anchor(dir string) {
 	paths := []*string{&s.Data, &s.Discovery.Roots, &s.Challenge.Webroot}
-	references := []*Reference{&s.Notify.Mail.Password, &s.Notify.Webhook.URLFrom, &s.Notify.Webhook.Token}
+	references := []*Reference{&s.Notify.Mail.Password, &s.Notify.Webhook.URLFrom, &s.Notify.Webhook.Token, &s.Notify.Webhook.Secret}
 	for i := range s.CAs {
 		paths, references = append(paths, &s.CAs[i].Roots), append(references, &s.CAs[i].EAB.Key)
 	}
@@ -218,9 +219,6 @@ func (s *Settings) fill() {
 		p := &s.Challenge.DNS[i]
 		if p.Propagation == "" {
 			p.Propagation = "2m"
-		}
-		if p.Kind == "rfc2136" && p.KeyAlgorithm == "" {
-			p.KeyAlgorithm = "hmac-sha256"
 		}
 	}
 	for i := range s.CAs {

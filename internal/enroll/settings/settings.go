@@ -114,6 +114,9 @@ type CA struct {
 	Roots string `toml:"roots"`
 	// It may be on a private address, or on this machine.
 	AllowPrivate bool `toml:"allow_private"`
+	// Whether it must list its name in its directory: prefer, require or ignore.
+	// "" = as discovery.caa_identities says.
+	CAAIdentities string `toml:"caa_identities"`
 	// ACME profile by kind of certificate, as {"ca-ev" = "ev-2026"}; the key
 	// "default" is for certificates of any kind.
 	Profiles map[string]string `toml:"profiles"`
@@ -176,11 +179,12 @@ type Provider struct {
 	// rfc2136: algorithm of the TSIG key: hmac-sha256 (if ""), hmac-sha384,
 	// hmac-sha512, hmac-sha224 or hmac-sha1.
 	KeyAlgorithm string `toml:"key_algorithm"`
-	// The secret: the TSIG key in base64, or a provider's token.
+	// rfc2136: the TSIG key in base64, by reference.
 	Key Reference `toml:"key"`
 	// exec: program and arguments; "present" or "cleanup", name and value follow.
 	Command []string `toml:"command"`
-	// What a built-in provider wants beside, but no secrets.
+	// What a built-in provider wants, but no secrets. rfc2136 takes key_file, a file
+	// with a TSIG key as BIND writes it; exec takes mode = "RAW".
 	Options map[string]string `toml:"options"`
 	// Its secrets, by reference, as {api_token = "file:/etc/chancery/token"}.
 	Secrets map[string]Reference `toml:"secrets"`
@@ -212,7 +216,7 @@ type Retry struct {
 	Attempts int `toml:"attempts"`
 	// Pause after the first failure; it doubles, with jitter.
 	Pause Duration `toml:"pause"`
-	// Longest pause, also of those that a CA asks for.
+	// Longest pause, unless the CA asks for a longer one.
 	Longest Duration `toml:"longest"`
 	// Most time for one CA; less when the certificate is about to expire.
 	PerCA Duration `toml:"per_ca"`
@@ -267,6 +271,9 @@ type Webhook struct {
 	URLFrom Reference `toml:"url_from"`
 	// Bearer token, by reference.
 	Token Reference `toml:"token"`
+	// Key of a signature over each message (HMAC-SHA-256, in the header
+	// Chancery-Signature), by reference; the receiver has the same text.
+	Secret Reference `toml:"secret"`
 }
 
 // Exec is a command.

@@ -28,6 +28,7 @@ func (s *Settings) validateCAs(j *judge) {
 		if ca.Directory != "" {
 			j.url(at+"directory", ca.Directory, "https")
 		}
+		j.oneOf(at+"caa_identities", ca.CAAIdentities, "", "prefer", "require", "ignore")
 		j.keyType(at+"account_key", ca.AccountKey)
 		j.contacts(at+"contacts", ca.Contacts)
 		for _, kind := range slices.Sorted(maps.Keys(ca.Profiles)) {
@@ -72,7 +73,7 @@ func (s *Settings) validateChallenge(j *judge) {
 		case p.Kind == "rfc2136" && p.Server == "":
 			j.add(at+"server", "rfc2136 needs the server that takes updates of the zone")
 		case p.Kind == "rfc2136":
-			j.oneOf(at+"key_algorithm", p.KeyAlgorithm, "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
+			j.oneOf(at+"key_algorithm", p.KeyAlgorithm, "", "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
 			if (p.KeyName == "") != (p.Key == "") {
 				j.add(at+"key_name", "key_name and key go together")
 			}
