@@ -124,17 +124,37 @@ func (p *program) macKey(file string, stdin bool) (string, error) {
 	return string(text), err
 }
 
+// configuredBinding names the file with the settings if it gives a binding for the CA.
+func configuredBinding(c *client.Client, at enroll.Place) (file string, ok bool) {
+	for _, who := range []string{at.Directory, at.Issuer} {
+		if _, ok := client.Configured(c.Settings, who); ok {
+			return c.Settings.File(), true
+		}
+	}
+	return "", false
+}
+
 // bindingShown is a binding without its key.
 type bindingShown struct {
 	CA        string    `json:"ca"`
 	KeyID     string    `json:"keyID"`
 	Algorithm string    `json:"algorithm,omitempty"`
 	Added     time.Time `json:"added,omitzero"`
+	// Configured: client.toml has it.
+	Configured bool `json:"configured,omitempty"`
+}
+
+// added is when, or where it is instead.
+func (b bindingShown) added() string {
+	if b.Configured {
+		return "client.toml"
+	}
+	return day(b.Added)
 }
 
 func (p *program) accountEABList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "list the bindings that were entered, without their keys", Args: between(0, 0, "list takes no arguments"),
+		Use: "list", Short: "list the bindings, without their keys", Args: between(0, 0, "list takes no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.openClient(cmd, &clientFlags{}, nil)
 			if err != nil {
@@ -149,6 +169,11 @@ func (p *program) accountEABList() *cobra.Command {
 			for _, b := range all {
 				shown = append(shown, bindingShown{CA: b.For, KeyID: b.KeyID, Algorithm: b.Algorithm, Added: b.Added})
 			}
+			for _, ca := range c.Settings.CAs {
+				if ca.EAB != (settings.EAB{}) {
+					shown = append(shown, bindingShown{CA: ca.Label, KeyID: ca.EAB.KeyID, Algorithm: ca.EAB.Algorithm, Configured: true})
+				}
+			}
 			return p.show(shown, func(w io.Writer) {
 				if len(shown) == 0 {
 					fmt.Fprintln(w, "No external account binding was entered. To enter one: chancery account eab add CA --key-id ID")
@@ -156,7 +181,7 @@ func (p *program) accountEABList() *cobra.Command {
 				}
 				fmt.Fprintln(w, "CA\tKEY ID\tALGORITHM\tADDED")
 				for _, b := range shown {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", guard.Shown(b.CA), guard.Shown(b.KeyID), orDash(b.Algorithm), day(b.Added))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", guard.Shown(b.CA), guard.Shown(b.KeyID), orDash(b.Algorithm), b.added())
 				}
 			})
 		},
@@ -181,7 +206,13 @@ func (p *program) accountEABRemove() *cobra.Command {
 				}
 				removed = under
 			}
-			if removed == "" {
+			file, configured := configuredBinding(c, at)
+			switch {
+			case removed == "" && configured:
+				return badInput("the external account binding for %s is not kept here: %s has it; take \"eab\" out of its [[ca]] there", guard.Shown(at.Name()), guard.Shown(file))
+			case configured:
+				p.warn("%s has a binding for %s too, which counts from now on: take \"eab\" out of its [[ca]] there to be without", guard.Shown(file), guard.Shown(at.Name()))
+			case removed == "":
 				return fmt.Errorf("%w: an external account binding for %s", vault.ErrNone, guard.Shown(at.Name()))
 			}
 			return p.show(map[string]string{"removed": at.Name()}, func(w io.Writer) { pairs(w, [2]string{"removed", guard.Shown(removed)}) })

@@ -7,7 +7,6 @@ package client
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -56,9 +55,8 @@ type Client struct {
 	ways *ways
 }
 
-// Open makes a client. Nothing is asked of anybody yet; what the settings say of
-// external account bindings goes into the vault.
-func Open(ctx context.Context, o Options) (*Client, error) {
+// Open makes a client. Nothing is asked of anybody yet.
+func Open(_ context.Context, o Options) (*Client, error) {
 	s := o.Settings
 	dns, err := resolver.New(resolver.Config{Servers: s.DNS.Resolvers, Trusted: s.DNS.Trusted, MixCase: true})
 	if err != nil {
@@ -66,9 +64,6 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	}
 	store, err := vault.Open(s.Data)
 	if err != nil {
-		return nil, err
-	}
-	if err := enterBindings(ctx, s, store); err != nil {
 		return nil, err
 	}
 	outbox, err := openOutbox(o)
@@ -89,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	}
 	c.Engine, err = enroll.New(enroll.Config{
 		Resolver: believed(s, dns), Forgive: forgive(s, o.Forgave), Vault: store, HTTP: c.ways.to, Solver: solvers.of,
-		Notifier: postman{outbox}, Observer: o.Observer, Settings: said, Now: o.Now,
+		EAB: bindings(s), Notifier: postman{outbox}, Observer: o.Observer, Settings: said, Now: o.Now,
 	})
 	return c, err
 }
@@ -100,30 +95,6 @@ func (c *Client) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	return c.Outbox.Flush(ctx)
-}
-
-// enterBindings takes the external account bindings of the settings into the vault,
-// under the directory's URL where there is one, and every issuer name.
-func enterBindings(ctx context.Context, s *settings.Settings, store *vault.Vault) error {
-	for _, ca := range s.CAs {
-		external, err := ca.EAB.Read()
-		if errors.Is(err, settings.ErrNoEAB) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("[[ca]] %s: %w", ca.Label, err)
-		}
-		places := ca.Issuers
-		if ca.Directory != "" {
-			places = append([]string{ca.Directory}, places...)
-		}
-		for _, place := range places {
-			if err := store.SetEAB(ctx, place, *external); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // disbelieving is a resolver whose word on DNSSEC is not looked at (dnssec = "off").
@@ -177,7 +148,7 @@ func engineSettings(s *settings.Settings) (enroll.Settings, error) {
 		}
 		one := enroll.CA{
 			Label: ca.Label, Issuers: ca.Issuers, Directory: ca.Directory, Default: ca.Default, Priority: ca.Priority,
-			Roots: roots, Profiles: map[caa.Kind]string{}, Policies: map[caa.Kind][]string{},
+			Identities: ca.CAAIdentities, Roots: roots, Profiles: map[caa.Kind]string{}, Policies: map[caa.Kind][]string{},
 			AccountKey: ca.AccountKey, AgreeTerms: ca.AgreeTerms, Contacts: contacts(ca.Contacts),
 		}
 		for kind, profile := range ca.Profiles {

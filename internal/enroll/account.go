@@ -85,7 +85,7 @@ func (t *turn) unbind(ctx context.Context, known *vault.Account) (*vault.Account
 		return known, nil
 	}
 	v := t.run.engine.config.Vault
-	external, err := v.EAB(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
+	external, err := t.run.engine.binding(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
 	switch {
 	case errors.Is(err, vault.ErrNone):
 		return known, nil
@@ -213,7 +213,7 @@ func forgotten(err error) bool { return acme.HasType(err, acme.TypeAccountDoesNo
 // external gives the credentials for a binding, nil if none are there and none are
 // needed (D11). Those that are there are used even if the CA does not ask.
 func (t *turn) external() (*acme.ExternalAccount, error) {
-	e, err := t.run.engine.config.Vault.EAB(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
+	e, err := t.run.engine.binding(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
 	switch {
 	case err == nil:
 		return e, nil

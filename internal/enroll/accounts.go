@@ -308,7 +308,7 @@ func (d *deal) takeOver(ctx context.Context, key crypto.Signer) error {
 	// It stands as it is, also if there are credentials: they bind new accounts only, and
 	// the CA need not show by which it was bound.
 	keyID := boundBy(found)
-	if external, err := d.run.engine.config.Vault.EAB(d.run.eabNames(d.offer.Issuer, d.offer.Default)...); keyID == "" && err == nil {
+	if external, err := d.run.engine.binding(d.run.eabNames(d.offer.Issuer, d.offer.Default)...); keyID == "" && err == nil {
 		keyID = external.KeyID
 	}
 	return d.keepAccount(ctx, found, keyID)

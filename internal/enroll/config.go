@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"chancery/acme"
 	"chancery/caa"
 	"chancery/internal/enroll/solve"
 	"chancery/internal/enroll/vault"
@@ -27,6 +28,10 @@ type Config struct {
 	HTTP func(configured *CA) *http.Client
 	// Solver gives what answers the challenges of a certificate.
 	Solver func(vault.Sheet) (*solve.Set, error)
+	// EAB gives external account bindings that the vault does not have, by issuer name or
+	// directory URL, of the first name that has one; vault.ErrNone if none has. Nil: the
+	// vault's are all.
+	EAB func(who ...string) (*acme.ExternalAccount, error)
 	// Notifier takes what people must be told; nil: events alone tell it.
 	Notifier Notifier
 	// Observer hears every event, one at a time and in order, and must not call the

@@ -145,7 +145,7 @@ func (r *run) report(ctx context.Context, o caa.Offer) OfferReport {
 	if known.Account != nil {
 		rep.Account, rep.Bound = known.Account.URL, true
 	}
-	if external, err := v.EAB(r.eabNames(o.Issuer, o.Default)...); err == nil && external != nil {
+	if external, err := r.engine.binding(r.eabNames(o.Issuer, o.Default)...); err == nil && external != nil {
 		rep.Bound = true
 	}
 	if t.found, err = r.directory(ctx, o); err != nil {

@@ -186,7 +186,7 @@ func (e *Engine) Account(_ context.Context, p Place) (AccountReport, error) {
 		rep.Unfinished = next != nil || key != nil && known.Account == nil
 	}
 	r := &run{engine: e, chosen: p.chosen}
-	if external, err := v.EAB(append([]string{p.Directory}, r.eabNames(p.Issuer, p.Label)...)...); err == nil {
+	if external, err := e.binding(append([]string{p.Directory}, r.eabNames(p.Issuer, p.Label)...)...); err == nil {
 		rep.EABKeyID = external.KeyID
 	}
 	return rep, nil

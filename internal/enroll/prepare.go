@@ -186,7 +186,7 @@ func (r *run) kinds(cas []vault.CA) func(string, caa.Kind) bool {
 				return true
 			}
 		}
-		external, err := r.engine.config.Vault.EAB(r.eabNames(issuer, "")...)
+		external, err := r.engine.binding(r.eabNames(issuer, "")...)
 		return err == nil && external != nil
 	}
 }
