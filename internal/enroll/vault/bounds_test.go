@@ -91,3 +91,23 @@ func TestDamagedCAHidesNoOther(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// What an older version wrote is read.
+func TestOlderFormat(t *testing.T) {
+	v := open(t)
+	check(t, os.Mkdir(v.path("certificates", host), 0o700))
+	path := v.path("certificates", host, recordFile)
+	check(t, os.WriteFile(path, []byte(`{"format":1,"body":{"sheet":{"name":"`+host+`","names":["a.example"]},"tries":{"failures":2}}}`), 0o600))
+	r, err := v.Record(host)
+	if err != nil || r.Tries.Failures != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	check(t, v.UpdateRecord(t.Context(), host, func(r *Record) error { r.Tries.Told = "good"; return nil }))
+	if text, _ := os.ReadFile(path); !strings.Contains(string(text), `"format": 2`) {
+		t.Errorf("%s", text)
+	}
+	check(t, os.WriteFile(path, []byte(`{"format":0,"body":{"sheet":{"name":"`+host+`"}}}`), 0o600))
+	if _, err := v.Record(host); err == nil {
+		t.Error("format 0 is read")
+	}
+}

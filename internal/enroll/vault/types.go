@@ -133,9 +133,12 @@ type Window struct {
 // Tries counts failed attempts since the last success.
 type Tries struct {
 	Failures int       `json:"failures,omitempty"`
+	Since    time.Time `json:"since,omitzero"` // the first of them
 	Last     time.Time `json:"last,omitzero"`
 	Next     time.Time `json:"next,omitzero"`
 	Cause    string    `json:"cause,omitempty"`
+	// Told is the stage of the present certificate's life in which people were told.
+	Told string `json:"told,omitempty"`
 }
 
 // Pending is an order under way: written before finalize, so that a crash before

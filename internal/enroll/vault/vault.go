@@ -116,8 +116,11 @@ func fingerprint(text string) string {
 const fileLimit = 4 << 20
 
 // format is the version of every JSON file. It goes up with each new member: an
-// older version then refuses the file instead of losing the member.
-const format = 1
+// older version then refuses the file instead of losing the member. Older ones are
+// read as they are:
+//
+//	2: since and told of a record's tries
+const format = 2
 
 // read decodes a JSON file. One that is not there is fs.ErrNotExist.
 func read(path string, into any) error {
@@ -177,7 +180,7 @@ func decode(path string, data []byte, into any) error {
 	switch {
 	case err != nil:
 		return damaged(err)
-	case file.Format != format:
+	case file.Format < 1:
 		return damaged(fmt.Errorf("format %d", file.Format))
 	case file.Body == nil:
 		return damaged(errors.New("there is no body"))

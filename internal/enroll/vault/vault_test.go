@@ -334,7 +334,7 @@ func TestDamagedFiles(t *testing.T) {
 			t.Errorf("%s: %d records", name, seen)
 		}
 	}
-	for _, newer := range []string{`{"format":2,"body":{"colour":"red"}}`, `{"format":2,"corpus":[]}`} {
+	for _, newer := range []string{`{"format":3,"body":{"colour":"red"}}`, `{"format":3,"corpus":[]}`} {
 		check(t, os.WriteFile(record, []byte(newer), 0o600))
 		if _, err := v.Record("www.corp.example"); err == nil || !strings.Contains(err.Error(), "newer version") {
 			t.Errorf("%s: %v", newer, err)
