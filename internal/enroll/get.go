@@ -25,11 +25,11 @@ import (
 func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome, error) {
 	r, err := e.labelled(ctx, sheet, o)
 	if err != nil {
-		return Outcome{Result: Failed, Certificate: sheet.Name}, err
+		return r.stillborn(ctx, err)
 	}
 	unlock, err := e.config.Vault.Lock(ctx, r.sheet.Name)
 	if err != nil {
-		return r.failed(err), err
+		return r.stillborn(ctx, err)
 	}
 	defer unlock()
 	return r.whole(ctx)
@@ -40,11 +40,11 @@ func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome
 func (e *Engine) labelled(ctx context.Context, sheet vault.Sheet, o Options) (*run, error) {
 	if sheet.Name == "" {
 		subjects, err := parse(sheet.Names)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			sheet.Name, err = e.config.Vault.NewLabel(ctx, names(subjects))
 		}
-		if sheet.Name, err = e.config.Vault.NewLabel(ctx, names(subjects)); err != nil {
-			return nil, err
+		if err != nil {
+			return &run{engine: e, sheet: sheet, options: o, isNew: true, subjects: subjects}, err
 		}
 	}
 	return e.begin(sheet, o)
@@ -54,8 +54,11 @@ func (e *Engine) labelled(ctx context.Context, sheet vault.Sheet, o Options) (*r
 // as Get's, or the vault's if there is no such certificate.
 func (e *Engine) Renew(ctx context.Context, name string, o Options) (Outcome, error) {
 	rec, err := e.config.Vault.Record(name)
-	if err != nil {
+	if errors.Is(err, vault.ErrNone) {
 		return Outcome{Result: Failed, Certificate: name}, err
+	}
+	if err != nil {
+		return (&run{engine: e, sheet: vault.Sheet{Name: name}, options: o, unread: true}).stillborn(ctx, err)
 	}
 	return e.Get(ctx, rec.Sheet, o)
 }
@@ -76,14 +79,24 @@ func (e *Engine) Due(rec vault.Record) time.Time {
 	return c.NotAfter.Add(-time.Duration(e.config.Settings.RenewBefore * float64(life)))
 }
 
+// stillborn ends a run that failed before it began, like any other. But who only waited
+// for another process leaves it to that one to tell.
+func (r *run) stillborn(ctx context.Context, err error) (Outcome, error) {
+	out := r.failed(err)
+	if _, busy := errors.AsType[*vault.BusyError](err); !busy {
+		r.regret(ctx, &out, err)
+	}
+	out.Warnings = r.warnings
+	return out, err
+}
+
 // whole is the run, under the certificate's lock.
 func (r *run) whole(ctx context.Context) (Outcome, error) {
 	v := r.engine.config.Vault
-	rec, err := v.Record(r.sheet.Name)
-	if err != nil && !errors.Is(err, vault.ErrNone) {
-		return r.failed(err), err
+	if err := r.read(); err != nil {
+		return r.stillborn(ctx, err)
 	}
-	r.record, r.isNew = rec, err != nil
+	rec := r.record
 	if rec.Undeployed != nil && rec.Current != nil {
 		r.deploy(ctx) // an earlier run got it, and was ended before it was in place
 	}

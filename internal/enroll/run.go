@@ -23,6 +23,7 @@ type run struct {
 	options   Options
 	record    vault.Record
 	isNew     bool // there was no record before
+	unread    bool // there is one, and it cannot be read
 	subjects  []caa.Subject
 	solvers   *solve.Set
 	chosen    *CA     // that the sheet names, if it names one
@@ -44,24 +45,37 @@ type run struct {
 	warnings  []string
 }
 
-// begin makes a run of a sheet.
+// begin makes a run of a sheet. There is one also with an error, which knows of the
+// certificate what can be known, so that its failure is told like any other's.
 func (e *Engine) begin(sheet vault.Sheet, o Options) (*run, error) {
-	r := &run{engine: e, sheet: sheet, options: o, patiences: map[string]*patience{}, charged: map[string]bool{}, down: map[string]bool{}}
+	r := &run{engine: e, sheet: sheet, options: o, isNew: true, patiences: map[string]*patience{}, charged: map[string]bool{}, down: map[string]bool{}}
+	subjects, bad := parse(sheet.Names)
+	if r.subjects = subjects; sheet.Name == "" {
+		if bad != nil {
+			return r, bad
+		}
+		r.sheet.Name = vault.Label(subjects[0].Name)
+	}
+	if err := r.read(); err != nil {
+		return r, err
+	}
+	if bad != nil {
+		return r, bad
+	}
 	var err error
-	if r.subjects, err = parse(sheet.Names); err != nil {
-		return nil, err
+	r.solvers, err = e.config.Solver(sheet)
+	return r, err
+}
+
+// read reads the record.
+func (r *run) read() error {
+	rec, err := r.engine.config.Vault.Record(r.sheet.Name)
+	r.isNew = errors.Is(err, vault.ErrNone)
+	if r.unread = err != nil && !r.isNew; r.unread {
+		return err
 	}
-	if r.solvers, err = e.config.Solver(sheet); err != nil {
-		return nil, err
-	}
-	if sheet.Name == "" {
-		r.sheet.Name = vault.Label(r.subjects[0].Name)
-	}
-	r.record, err = e.config.Vault.Record(r.sheet.Name)
-	if r.isNew = errors.Is(err, vault.ErrNone); err != nil && !r.isNew {
-		return nil, err
-	}
-	return r, nil
+	r.record = rec
+	return nil
 }
 
 func (r *run) tell(ev Event) {

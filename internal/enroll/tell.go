@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -124,28 +125,75 @@ func allLimited(attempts []Attempt) bool {
 func (r *run) regret(ctx context.Context, out *Outcome, err error) {
 	stopped := ctx.Err() != nil // called off is nobody's failure: the next run takes it up
 	ctx = context.WithoutCancel(ctx)
-	now := r.engine.config.Now()
 	r.tell(Event{Kind: EventFailed, Result: out.Result, Error: clean(err), Attempts: r.attempts, Until: out.NotBefore, Message: "no certificate: " + firstLine(err)})
-	tries := r.record.Tries
-	if r.isNew && r.sheet.Origin == "" && r.pending == nil {
+	tries, noted := r.record.Tries, false
+	switch {
+	case r.unread:
+	case r.isNew && r.sheet.Origin == "" && r.pending == nil:
 		// A name that never had a certificate, and was asked for by hand, leaves nothing.
 		if _, e := r.engine.config.Vault.Record(r.sheet.Name); e == nil {
 			if e := r.engine.config.Vault.Remove(ctx, r.sheet.Name); e != nil {
 				r.warn(clean(e))
 			}
 		}
-	} else if !stopped {
-		if e := r.updateRecord(ctx, func(rec *vault.Record) {
-			rec.Tries.Failures++
-			rec.Tries.Last, rec.Tries.Cause, rec.Tries.Next = now, clean(err), out.NotBefore
-		}); e != nil {
+	case !stopped:
+		tries, noted = r.count(ctx, err, out.NotBefore)
+	}
+	if r.options.Unattended && !stopped {
+		r.bury(ctx, err, tries, noted)
+	}
+	r.ended(ctx, clean(err))
+}
+
+// count writes a failure down.
+func (r *run) count(ctx context.Context, err error, until time.Time) (tries vault.Tries, noted bool) {
+	now := r.engine.config.Now()
+	e := r.updateRecord(ctx, func(rec *vault.Record) {
+		t := &rec.Tries
+		t.Failures++
+		t.Last, t.Cause, t.Next = now, clean(err), until
+		if t.Since.IsZero() {
+			t.Since = now.UTC().Truncate(time.Second)
+		}
+		tries = *t
+	})
+	if e != nil {
+		r.warn(clean(e))
+		return r.record.Tries, false
+	}
+	return tries, true
+}
+
+// bury tells people of the end without a certificate, once for each stage. The message is
+// durable before the record says that they were told; its ID keeps a crash between the
+// two from making it two.
+func (r *run) bury(ctx context.Context, err error, tries vault.Tries, noted bool) {
+	now := r.engine.config.Now()
+	if r.unread {
+		r.notify(ctx, damagedNotice(err, now))
+		return
+	}
+	stage := r.stage(now)
+	if tries.Told == stage {
+		return
+	}
+	if e := r.put(ctx, r.obituary(stage, tries.Since, err)); e != nil {
+		r.warn("the message that there is no certificate could not be handed over, and is tried again after the next failure: " + clean(e))
+		return
+	}
+	if noted {
+		if e := r.updateRecord(ctx, func(rec *vault.Record) { rec.Tries.Told = stage }); e != nil {
 			r.warn(clean(e))
 		}
 	}
-	r.ended(ctx, clean(err))
-	if stage := r.stage(now); r.options.Unattended && !stopped && (tries.Failures == 0 || stage != r.stage(tries.Last)) {
-		r.notify(ctx, r.obituary(stage, err))
+}
+
+// occurrence is a time as part of a message's ID; zero is none.
+func occurrence(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func firstLine(err error) string {
@@ -167,8 +215,20 @@ func (r *run) stage(now time.Time) string {
 	return "good"
 }
 
-// obituary is the message at the end of an unattended run without a certificate.
-func (r *run) obituary(stage string, err error) Notice {
+// title is what people call the certificate.
+func (r *run) title() string {
+	switch {
+	case len(r.subjects) > 0:
+		return r.subjects[0].Name
+	case len(r.sheet.Names) > 0:
+		return clean(errors.New(r.sheet.Names[0]))
+	}
+	return r.sheet.Name
+}
+
+// obituary is the message at the end of an unattended run without a certificate. since is
+// the first failure of the row: another row of the same certificate is another message.
+func (r *run) obituary(stage string, since time.Time, err error) Notice {
 	serial, state, severity := "", "There is no certificate yet.", Error
 	if c := r.record.Current; c != nil {
 		serial = c.Serial
@@ -182,7 +242,7 @@ func (r *run) obituary(stage string, err error) Notice {
 			}
 		}
 	}
-	return Notice{ID: stableID("no-certificate", r.sheet.Name, serial, stage), Severity: severity,
-		Subject: "No new certificate for " + r.subjects[0].Name, Text: state + "\n" + err.Error(),
+	return Notice{ID: stableID("no-certificate", r.sheet.Name, serial, stage, occurrence(since)), Severity: severity,
+		Subject: "No new certificate for " + r.title(), Text: state + "\n" + err.Error(),
 		Data: map[string]any{"kind": "no-certificate", "certificate": r.sheet.Name, "names": names(r.subjects), "stage": stage, "error": clean(err), "attempts": r.attempts}}
 }
