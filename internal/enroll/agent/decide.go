@@ -53,7 +53,7 @@ func (r rules) next(rec vault.Record, wanted *vault.Sheet, now time.Time) step {
 // led to it does not count any more: it is tried again until one succeeds.
 func (r rules) renewal(rec vault.Record, now time.Time) time.Time {
 	if rec.Tries.Failures > 0 {
-		return retry(rec, now)
+		return r.retry(rec, now)
 	}
 	return r.due(rec, now)
 }
@@ -150,14 +150,36 @@ func pause(rec vault.Record, now time.Time, draw float64) time.Duration {
 	return time.Duration(float64(d) * (0.75 + draw/2))
 }
 
+// longestLook is after how long a certificate that failed is looked at again, however long
+// its CAs want to be left alone: the engine leaves them alone, but the owner may name
+// others by then.
+const longestLook = 24 * time.Hour
+
 // retry is when a certificate that failed is tried again: what was written down after the
-// failure, or, if a crash came between, what would have been.
-func retry(rec vault.Record, now time.Time) time.Time {
+// failure, or, if a crash came between, what would have been. A CA that wants to be left
+// alone for weeks keeps the engine neither from a look each day, nor from telling in time
+// that the present certificate nears its end, and that it has ended.
+func (r rules) retry(rec vault.Record, now time.Time) time.Time {
 	t := rec.Tries
-	if t.Next.After(t.Last) {
-		return bounded(t.Next, now, longestLimit)
+	if !t.Next.After(t.Last) {
+		return bounded(t.Last.Add(pause(rec, t.Last, 0.5)), now, longestPause*2)
 	}
-	return bounded(t.Last.Add(pause(rec, t.Last, 0.5)), now, longestPause*2)
+	at := sooner(bounded(t.Next, now, longestLimit), t.Last.Add(longestLook))
+	if c := rec.Current; c != nil {
+		for _, stage := range []time.Time{r.near(*c), c.NotAfter} {
+			if stage.After(t.Last) {
+				at = sooner(at, stage)
+			}
+		}
+	}
+	return at
+}
+
+// near is when a certificate nears its end, as the engine has it: in the last third of the
+// time for renewals. It is a moment later, when that has begun.
+func (r rules) near(c vault.Issued) time.Time {
+	left := time.Duration(r.settings.Before*float64(c.NotAfter.Sub(c.NotBefore))) / 3
+	return c.NotAfter.Add(-left).Add(time.Second)
 }
 
 // hold makes the engine see a certificate as due when the agent does: Engine.Due goes by

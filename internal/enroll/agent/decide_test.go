@@ -56,6 +56,18 @@ func TestNext(t *testing.T) {
 		"failed, and the clock was wrong": {rec: with(aged(61*day), func(r *vault.Record) {
 			r.Tries = vault.Tries{Failures: 2, Last: noon.Add(1000 * day), Next: noon.Add(1001 * day)}
 		}), ignored: true, do: run, at: noon},
+		"left alone for a month, looked at each day": {rec: with(aged(61*day), func(r *vault.Record) {
+			r.Tries = vault.Tries{Failures: 1, Last: noon.Add(-time.Hour), Next: noon.Add(30 * day)}
+		}), ignored: true, do: run, at: noon.Add(23 * time.Hour)},
+		"left alone while it nears its end": {rec: with(aged(80*day-time.Hour), func(r *vault.Record) {
+			r.Tries = vault.Tries{Failures: 1, Last: noon, Next: noon.Add(30 * day)}
+		}), ignored: true, do: run, at: noon.Add(time.Hour)},
+		"left alone while it ends": {rec: with(aged(90*day-time.Hour), func(r *vault.Record) {
+			r.Tries = vault.Tries{Failures: 3, Last: noon, Next: noon.Add(30 * day)}
+		}), ignored: true, do: run, at: noon.Add(time.Hour)},
+		"left alone and ended": {rec: with(aged(91*day), func(r *vault.Record) {
+			r.Tries = vault.Tries{Failures: 3, Last: noon, Next: noon.Add(30 * day)}
+		}), ignored: true, do: run, at: noon.Add(day)},
 		"failed with other names": {rec: with(aged(day), func(r *vault.Record) { r.Tries = vault.Tries{Failures: 1, Last: noon, Next: noon.Add(time.Hour)} }), ignored: true,
 			do: run, at: noon.Add(time.Hour)},
 		"other names":     {rec: aged(day), wanted: &other, ignored: true, do: run, at: noon},
