@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"iter"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -283,4 +285,59 @@ func TestUrgentFirst(t *testing.T) {
 	if e, wait := g.pop(now); e != nil || wait != 0 {
 		t.Errorf("more work than workers: %+v", e)
 	}
+}
+
+// unreadable is a store with a record that cannot be read.
+type unreadable struct{ Store }
+
+func (unreadable) Names() ([]string, error) { return []string{"a.test"}, nil }
+
+func (unreadable) Record(string) (vault.Record, error) {
+	return vault.Record{}, &vault.FileError{Path: "/a.test/record.json", Reason: strings.Repeat("this file is damaged ", 1000)}
+}
+
+func (u unreadable) Records() iter.Seq2[vault.Record, error] {
+	return func(yield func(vault.Record, error) bool) {
+		_, err := u.Record("")
+		yield(vault.Record{Sheet: vault.Sheet{Name: "a.test"}}, err)
+	}
+}
+
+// A record that cannot be read is a message: nothing else would say that nothing is renewed.
+func TestDamagedRecordIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, b := newWorld(t, 90*day), &box{}
+		a, err := New(Config{Store: unreadable{w}, Parts: Parts{Runner: w, Post: b}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_ = a.Run(ctx)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.put) != 1 || b.put[0].Severity != enroll.Error || !strings.Contains(b.put[0].Text, "/a.test/record.json") || len(b.put[0].Text) > 3000 || b.flushed == 0 {
+			t.Errorf("%d messages: %.200v", len(b.put), b.put)
+		}
+	})
+}
+
+// What a run says is kept in bounds, and another configuration does not make people hear
+// the same again.
+func TestFailuresInTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		a, err := New(Config{Store: w, Parts: Parts{Runner: w}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := vault.Record{Sheet: vault.Sheet{Name: "a.test", Names: []string{"a.test"}}, Tries: vault.Tries{Failures: 2, Told: "none", Since: noon}}
+		a.failed(t.Context(), rec, failure{sheet: rec.Sheet, err: errors.New(strings.Repeat("é", 100_000))})
+		if got, _ := w.Record("a.test"); len(got.Tries.Cause) > 3000 || got.Tries.Told != "" {
+			t.Errorf("%d octets, told %q", len(got.Tries.Cause), got.Tries.Told)
+		}
+		if adoptSheet(&rec, &vault.Sheet{Name: "a.test", Names: []string{"b.test"}}, noon); rec.Tries.Failures != 0 || rec.Tries.Told != "none" || rec.Tries.Since != noon {
+			t.Errorf("%+v", rec.Tries)
+		}
+	})
 }

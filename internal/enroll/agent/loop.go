@@ -207,6 +207,7 @@ func (a *Agent) set(e *entry, rec vault.Record, err error) {
 	if err != nil {
 		if !e.broken {
 			a.warn(e.name, "its record cannot be read, so it is not kept: %v", err)
+			a.broken(e.name, err)
 		}
 		e.broken = true
 		return
@@ -222,6 +223,27 @@ func (a *Agent) set(e *entry, rec vault.Record, err error) {
 		a.heap.push(e)
 	}
 }
+
+// broken tells people, once a day and certificate, of a record that cannot be read: no
+// other message would say that nothing is renewed.
+func (a *Agent) broken(name string, err error) {
+	post, now := a.currentPost(), a.config.Now()
+	if post == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), putWithin)
+	defer cancel()
+	n := enroll.Notice{ID: "unreadable-" + name + "-" + now.UTC().Format(time.DateOnly), Time: now, Severity: enroll.Error,
+		Subject: "The certificate " + name + " is not kept: its record cannot be read", Text: brief(err) + "\nNothing is renewed until it can.",
+		Data: map[string]any{"kind": "damaged-record", "certificate": name, "error": brief(err)}}
+	if err := post.Put(ctx, n); err != nil {
+		a.warn(name, "the message %q could not be handed over: %v", n.Subject, err)
+	}
+	a.send()
+}
+
+// putWithin is how long the loop waits for a message to be kept.
+const putWithin = 10 * time.Second
 
 // unplace takes an entry out of heap or queue.
 func (a *Agent) unplace(e *entry) {

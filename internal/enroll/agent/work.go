@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"chancery/internal/enroll"
@@ -105,7 +106,8 @@ func adoptSheet(rec *vault.Record, wanted *vault.Sheet, now time.Time) bool {
 	if wanted == nil || sameSheet(rec.Sheet, *wanted) {
 		return false
 	}
-	rec.Tries = vault.Tries{} // what failed was asked for otherwise
+	// What failed was asked for otherwise. That people know of it stays.
+	rec.Tries = vault.Tries{Since: rec.Tries.Since, Told: rec.Tries.Told}
 	if !sameNames(rec.Sheet.Names, wanted.Names) {
 		return true
 	}
@@ -124,8 +126,18 @@ type failure struct {
 	begun time.Time
 }
 
+// brief is an error's text for a record: it may list what many CAs said.
+func brief(err error) string {
+	const most = 2000
+	text := err.Error()
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " …"
+	}
+	return text
+}
+
 // failed writes down when the certificate is tried again. The engine counted the failure,
-// unless it came to nothing before it began.
+// unless it could not; what people were told is the engine's to note.
 func (a *Agent) failed(ctx context.Context, before vault.Record, f failure) {
 	stopped, now := ctx.Err() != nil, a.config.Now()
 	err := a.config.Store.UpdateRecord(context.WithoutCancel(ctx), f.sheet.Name, func(r *vault.Record) error {
@@ -138,7 +150,7 @@ func (a *Agent) failed(ctx context.Context, before vault.Record, f failure) {
 		}
 		if r.Tries.Failures == before.Tries.Failures {
 			r.Tries.Failures++
-			r.Tries.Cause = f.err.Error()
+			r.Tries.Cause = brief(f.err)
 		}
 		r.Tries.Last = now
 		r.Tries.Next = later(f.out.NotBefore, now.Add(pause(*r, now, a.draw())))
