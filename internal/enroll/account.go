@@ -34,24 +34,29 @@ func (t *turn) account(ctx context.Context) error {
 	if err := t.bound(known.Account); err != nil {
 		return err
 	}
-	if known.Account, err = t.unbind(ctx, known.Account); err != nil {
-		return err
-	}
 	key, next, err := v.AccountKeys(t.at)
 	if err != nil && !errors.Is(err, vault.ErrNone) {
 		return &localError{err}
 	}
-	switch {
-	case key != nil && known.Account != nil && next == nil:
-		t.use(key, known.Account.URL)
-		return nil
-	case key != nil:
+	if key != nil && (known.Account == nil || next != nil) {
 		// A crash came between the key and the account's URL, or in a change of keys.
-		if done, err := t.recover(ctx, key, next); done || err != nil {
+		done, err := t.recover(ctx, key, next)
+		if err != nil {
 			return err
 		}
+		if known.Account = nil; done {
+			if known, err = v.CA(t.at); err != nil {
+				return &localError{err}
+			}
+			key = t.client.Key
+		}
 	}
-	return t.register(ctx)
+	if key == nil || known.Account == nil {
+		return t.register(ctx)
+	}
+	t.use(key, known.Account.URL)
+	_, err = t.rebind(ctx, known.Account)
+	return err
 }
 
 // lock keeps others from making or changing the CA's account meanwhile. That one of them
@@ -78,26 +83,71 @@ func (t *turn) bound(known *vault.Account) error {
 	return nil
 }
 
-// unbind puts an account aside that was made before there were credentials to bind one
-// by: they bind new accounts only (RFC 8555 §7.3.4).
-func (t *turn) unbind(ctx context.Context, known *vault.Account) (*vault.Account, error) {
-	if known == nil || known.EABKeyID != "" || boundToAccount(t.offer) {
-		return known, nil
+// rebind makes another account in the place of one that was made before there were
+// credentials to bind it by: they bind new accounts only (RFC 8555 §7.3.4). done tells
+// that there is another now. Until the CA has taken the credentials the old account stays
+// as it is, and if the CA refuses them it goes on being used for what needs no binding.
+func (t *turn) rebind(ctx context.Context, known *vault.Account) (done bool, err error) {
+	if known.EABKeyID != "" || boundToAccount(t.offer) {
+		return false, nil
 	}
 	v := t.run.engine.config.Vault
 	external, err := t.run.engine.binding(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
 	switch {
 	case errors.Is(err, vault.ErrNone):
-		return known, nil
+		return false, nil
 	case err != nil:
-		return nil, &localError{err}
+		return false, &localError{err}
 	}
-	if err := v.RetireAccount(ctx, t.at); err != nil {
-		return nil, &localError{err}
+	old := t.client.Key
+	err = t.succeed(ctx, external)
+	switch {
+	case err == nil:
+		t.run.tell(t.event(Event{Kind: EventAccount, Account: known.URL,
+			Message: "the account " + guard.Shown(known.URL) + " is put aside: it was made without the external account binding " + guard.Shown(external.KeyID)}))
+		return true, nil
+	case classify(err, ctx.Err() != nil).class == ClassFinal && !t.offer.Kind.Binding() && t.run.hand == nil:
+		t.use(old, known.URL)
+		t.run.warn(fmt.Sprintf("%s did not take the external account binding %s, and the account without it is used: %s", t.name(), guard.Shown(external.KeyID), clean(err)))
+		return false, nil
 	}
-	t.run.tell(t.event(Event{Kind: EventAccount, Account: known.URL,
-		Message: "the account " + guard.Shown(known.URL) + " is put aside: it was made without the external account binding " + guard.Shown(external.KeyID)}))
-	return nil, nil
+	t.use(old, "")
+	return false, err
+}
+
+// succeed makes the account that is bound, and then puts it in the place of the other.
+func (t *turn) succeed(ctx context.Context, external *acme.ExternalAccount) error {
+	v := t.run.engine.config.Vault
+	basis, err := t.agreement()
+	if err != nil {
+		return err
+	}
+	key, found, err := v.SuccessorKey(ctx, t.at, t.keyType())
+	if err != nil {
+		return &localError{err}
+	}
+	t.use(key, "")
+	var made *acme.Account
+	if found { // an earlier run may have come as far as to make it
+		if made, err = t.client.Register(ctx, acme.Registration{OnlyExisting: true}); forgotten(err) {
+			found, err = false, nil
+		}
+	}
+	if !found {
+		made, err = t.client.Register(ctx, acme.Registration{Contacts: t.contacts(), AgreeTerms: basis != "", EAB: external})
+	}
+	if err == nil {
+		err = valid(made)
+	}
+	if err != nil {
+		return err
+	}
+	// There is an account of this key now, whatever the run is told.
+	ctx = context.WithoutCancel(ctx)
+	if err := v.SucceedAccount(ctx, t.at); err != nil {
+		return &localError{err}
+	}
+	return t.keepAccount(ctx, made, external.KeyID)
 }
 
 // boundToAccount tells whether a record of the offer is bound to an account (RFC 8657 §3).
@@ -190,11 +240,19 @@ func (t *turn) keyType() string {
 	return t.run.engine.config.Settings.AccountKey
 }
 
-func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) error {
-	r := t.run
+// valid tells why an account cannot be used, if it cannot (RFC 8555 §7.1.2).
+func valid(a *acme.Account) error {
 	if a.Status != "" && a.Status != acme.AccountValid {
 		return &inabilityError{class: ClassUnable, reason: fmt.Sprintf("the account %s is %s", guard.Shown(a.URL), a.Status),
 			advice: "forget it (chancery account remove) to let a new one be made"}
+	}
+	return nil
+}
+
+func (t *turn) keepAccount(ctx context.Context, a *acme.Account, keyID string) error {
+	r := t.run
+	if err := valid(a); err != nil {
+		return err
 	}
 	r.tell(t.event(Event{Kind: EventAccount, Account: a.URL, Message: "the account at " + t.name() + " is " + guard.Shown(a.URL)}))
 	return r.update(ctx, t.at, func(c *vault.CA) {

@@ -150,21 +150,30 @@ func (d *deal) enter(ctx context.Context) error {
 	if err := d.terms(ctx); err != nil {
 		return err
 	}
-	// An account without a binding makes room for one with it, as in a run.
-	var err error
-	if d.known.Account, err = d.unbind(ctx, d.known.Account); err != nil {
-		return err
-	}
 	key, next, err := d.keys()
 	if err != nil {
 		return err
 	}
-	if key != nil {
-		if done, err := d.recover(ctx, key, next); done || err != nil {
-			return err
-		}
+	if key == nil {
+		return d.register(ctx)
 	}
-	return d.register(ctx)
+	done, err := d.recover(ctx, key, next)
+	if err != nil {
+		return err
+	}
+	if !done {
+		return d.register(ctx)
+	}
+	// An account without a binding makes room for one with it, as in a run.
+	now, err := d.again()
+	if err != nil {
+		return &localError{err}
+	}
+	done, err = d.rebind(ctx, now.Account)
+	if done {
+		d.known.Account = nil
+	}
+	return err
 }
 
 // Update replaces the contacts of an account (RFC 8555 §7.3.2); none takes them away.

@@ -17,6 +17,8 @@ import (
 const (
 	accountKey = "account.key"
 	nextKey    = "account.key.next"
+	// successorKey is of an account that is being made to take the place of the present one.
+	successorKey = "account.key.successor"
 )
 
 func lowerHost(u *url.URL) string {
@@ -172,35 +174,74 @@ func (v *Vault) DropAccount(ctx context.Context, directory string) error {
 		return err
 	}
 	return inDir(ctx, dir, func() error {
-		return errors.Join(durable.Remove(filepath.Join(dir, nextKey)), durable.Remove(filepath.Join(dir, accountKey)))
+		return errors.Join(durable.Remove(filepath.Join(dir, successorKey)), durable.Remove(filepath.Join(dir, nextKey)),
+			durable.Remove(filepath.Join(dir, accountKey)))
 	})
 }
 
-// RetireAccount puts the account at a CA aside, so that another can be made there: an
-// external account binding is made with the account and never after (RFC 8555 §7.3.4).
-// The old one's key stays in a file beside, for who has to come back to it.
-func (v *Vault) RetireAccount(ctx context.Context, directory string) error {
+// SuccessorKey gives the key of an account that is to take the place of the present one,
+// or makes it, durable before the server hears of it: an external account binding is made
+// with an account and never after (RFC 8555 §7.3.4). The present account stays what it is.
+// found tells that there was one, from an earlier attempt of which the server may know.
+func (v *Vault) SuccessorKey(ctx context.Context, directory, keyType string) (key crypto.Signer, found bool, err error) {
+	dir, err := v.caDir(directory)
+	if err != nil {
+		return nil, false, err
+	}
+	err = inDir(ctx, dir, func() (err error) {
+		path := filepath.Join(dir, successorKey)
+		if key, err = readKey(path); !errors.Is(err, ErrNone) {
+			found = err == nil
+			return err
+		}
+		key, err = createKey(path, keyType)
+		return err
+	})
+	return key, found, err
+}
+
+// SucceedAccount puts the present account aside and the successor's key in the place of
+// its key; the successor's account is not recorded yet. The old key stays in a file
+// beside, for who has to come back to it. Whenever this is cut off, the account of the key
+// that is in the place can be found by that key. ErrNone if there is no successor.
+func (v *Vault) SucceedAccount(ctx context.Context, directory string) error {
 	ca, err := v.CA(directory)
 	if err != nil {
 		return err
-	}
-	if ca.Account == nil {
-		return ErrNone
 	}
 	dir, err := v.caDir(directory)
 	if err != nil {
 		return err
 	}
-	// The key first: an account without a key is made anew, whatever the record says.
+	place, successor := filepath.Join(dir, accountKey), filepath.Join(dir, successorKey)
 	err = inDir(ctx, dir, func() error {
-		// A key change that did not end is the old account's, and must not come over the new one.
-		if err := durable.Remove(filepath.Join(dir, nextKey)); err != nil {
+		if _, err := readKey(successor); err != nil || ca.Account == nil {
 			return err
 		}
-		return durable.Rename(filepath.Join(dir, accountKey), filepath.Join(dir, accountKey+".retired-"+fingerprint(ca.Account.URL)))
+		old, err := readFile(place)
+		if err != nil {
+			return err
+		}
+		defer clear(old)
+		err = durable.Create(private(place+".retired-"+fingerprint(ca.Account.URL), old))
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return v.UpdateCA(ctx, directory, func(ca *CA) error { ca.Account = nil; return nil })
+	// The record first: a key without a recorded account is looked for at the server, but a
+	// recorded account is taken for that of the key.
+	if err := v.UpdateCA(ctx, directory, func(ca *CA) error { ca.Account = nil; return nil }); err != nil {
+		return err
+	}
+	return inDir(ctx, dir, func() error {
+		// A key change that did not end is the old account's, and must not come over the new one.
+		if err := durable.Remove(filepath.Join(dir, nextKey)); err != nil {
+			return err
+		}
+		return durable.Rename(successor, place)
+	})
 }

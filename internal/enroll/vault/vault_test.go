@@ -173,28 +173,46 @@ func TestAccountKeys(t *testing.T) {
 	}
 }
 
-func TestRetireAccount(t *testing.T) {
+func TestSucceedAccount(t *testing.T) {
 	v := open(t)
-	if err := v.RetireAccount(t.Context(), directory); !errors.Is(err, ErrNone) {
-		t.Errorf("retired nothing: %v", err)
+	if err := v.SucceedAccount(t.Context(), directory); !errors.Is(err, ErrNone) {
+		t.Errorf("nobody succeeds: %v", err)
 	}
 	first, err := v.CreateAccountKey(t.Context(), directory, "")
 	check(t, err)
+	check(t, v.UpdateCA(t.Context(), directory, func(ca *CA) error { ca.Account = &Account{URL: "https://ca.example/account/1"}; return nil }))
+	second, found, err := v.SuccessorKey(t.Context(), directory, "")
+	if check(t, err); found || same(first, second) {
+		t.Error("the successor has no key of its own")
+	}
+	again, found, err := v.SuccessorKey(t.Context(), directory, "")
+	if check(t, err); !found || !same(again, second) {
+		t.Error("the successor's key was not kept")
+	}
+	if current, err := v.AccountKey(directory); err != nil || !same(current, first) {
+		t.Errorf("the account has another key before its successor is there: %v", err)
+	}
 	_, err = v.NextAccountKey(t.Context(), directory, "")
 	check(t, err)
-	check(t, v.UpdateCA(t.Context(), directory, func(ca *CA) error { ca.Account = &Account{URL: "https://ca.example/account/1"}; return nil }))
-	check(t, v.RetireAccount(t.Context(), directory))
+	check(t, v.SucceedAccount(t.Context(), directory))
 	if ca, err := v.CA(directory); err != nil || ca.Account != nil {
 		t.Errorf("%+v, %v", ca, err)
 	}
-	second, err := v.CreateAccountKey(t.Context(), directory, "")
-	check(t, err)
-	if current, next, err := v.AccountKeys(directory); err != nil || same(second, first) || !same(current, second) || next != nil {
-		t.Errorf("the old account's keys came over the new one: %v", err)
+	if current, next, err := v.AccountKeys(directory); err != nil || !same(current, second) || next != nil {
+		t.Errorf("the successor's key is not in the place: %v", err)
 	}
 	kept, err := filepath.Glob(filepath.Join(v.Dir(), "cas", "*", "account.key.retired-*"))
 	if err != nil || len(kept) != 1 {
-		t.Errorf("the old key is not kept: %v, %v", kept, err)
+		t.Fatalf("the old key is not kept: %v, %v", kept, err)
+	}
+	if old, err := readKey(kept[0]); err != nil || !same(old, first) {
+		t.Errorf("another key is kept: %v", err)
+	}
+	_, _, err = v.SuccessorKey(t.Context(), directory, "")
+	check(t, err)
+	check(t, v.DropAccount(t.Context(), directory))
+	if _, found, err := v.SuccessorKey(t.Context(), directory, ""); err != nil || found {
+		t.Errorf("a successor was not forgotten: %t, %v", found, err)
 	}
 }
 
