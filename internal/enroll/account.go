@@ -91,7 +91,6 @@ func (t *turn) rebind(ctx context.Context, known *vault.Account) (done bool, err
 	if known.EABKeyID != "" || boundToAccount(t.offer) {
 		return false, nil
 	}
-	v := t.run.engine.config.Vault
 	external, err := t.run.engine.binding(t.run.eabNames(t.offer.Issuer, t.offer.Default)...)
 	switch {
 	case errors.Is(err, vault.ErrNone):
