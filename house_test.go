@@ -29,12 +29,12 @@ var mayImport = map[string][]string{
 	// They know nothing of ours.
 	"acme": {}, "caa": {}, "cms": {},
 	"internal/translog": {}, "internal/nonce": {}, "internal/limit": {}, "internal/sqldb": {},
-	"internal/spelling": {}, "internal/manual": {}, "internal/address": {}, "internal/durable": {},
+	"internal/spelling": {}, "internal/manual": {}, "internal/address": {}, "internal/durable": {}, "internal/plain": {},
 
 	"internal/lint":   {"internal/spelling"},
 	"internal/config": {"internal/spelling", "internal/manual"},
 	"internal/keys":   {"internal/durable"},
-	"internal/notify": {"internal/durable"},
+	"internal/notify": {"internal/durable", "internal/plain"},
 
 	"est":                {"cms"},
 	"sipcert":            {"cms"},
@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	// The client must fit a device: never ca or sqlstore.
 	"internal/enroll": {
 		"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys",
-		"internal/spelling", "internal/manual", "internal/address", "internal/durable",
+		"internal/spelling", "internal/manual", "internal/address", "internal/durable", "internal/plain",
 	},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},

@@ -14,6 +14,7 @@ import (
 	"chancery/internal/enroll/directory"
 	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/vault"
+	"chancery/internal/plain"
 )
 
 func TestClassify(t *testing.T) {
@@ -231,7 +232,7 @@ func TestProfileFor(t *testing.T) {
 }
 
 func FuzzClean(f *testing.F) {
-	for _, seed := range []string{"plain", "two\nlines", "\x1b[31mred", "\xff\xfe", "\u202eright", strings.Repeat("ä", 3000)} {
+	for _, seed := range []string{"plain", "two\nlines", "\x1b[31mred", "\xff\xfe", "\u202eright", "\u200e\u200f\u061c\u2028\u200b", strings.Repeat("ä", 3000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -240,7 +241,7 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("%d octets", len(got))
 		}
 		for _, r := range got {
-			if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x202e {
+			if !plain.Visible(r) {
 				t.Errorf("%U is left in %q", r, got)
 			}
 		}

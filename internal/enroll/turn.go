@@ -14,6 +14,7 @@ import (
 	"chancery/caa"
 	"chancery/internal/enroll/directory"
 	"chancery/internal/enroll/vault"
+	"chancery/internal/plain"
 )
 
 // turn is one offer's: everything between "try this CA" and a certificate that passed
@@ -290,18 +291,12 @@ func (t *turn) profileFor(own string, k caa.Kind) (string, error) {
 	return "", nil
 }
 
-// clean is an error's text fit for a terminal, in bounds: much of it is a stranger's.
+// clean is an error's text on one line, fit for a terminal and in bounds: much of it is a
+// stranger's.
 func clean(err error) string {
 	const most = 2000
-	text := strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return ' '
-		}
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(err.Error(), "?"))
+	text := err.Error()
+	text = plain.Folded(text[:min(len(text), 2*most)])
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + " …"
 	}

@@ -1,29 +1,15 @@
 package notify
 
 import (
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"chancery/internal/plain"
 )
 
 // oneLine makes a text fit for one line of a header, a log or a terminal: line ends and
 // tabs become spaces, other control and invisible characters are written as in Go.
-func oneLine(text string) string {
-	var b strings.Builder
-	for _, r := range strings.ToValidUTF8(text, "\uFFFD") {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			b.WriteByte(' ')
-		case r == ' ' || unicode.IsGraphic(r) && !unicode.IsSpace(r):
-			b.WriteRune(r)
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return strings.Join(strings.Fields(b.String()), " ")
-}
+func oneLine(text string) string { return plain.Folded(text) }
 
 // lines is oneLine for each line of a text.
 func lines(text string) []string {

@@ -3,10 +3,9 @@ package guard
 import (
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"chancery/internal/plain"
 )
 
 // RefusedError says that this client will not send a request, or not read on. Repeating
@@ -47,26 +46,7 @@ const maxShown = 300
 // Shown makes a stranger's text fit for a terminal, a log or a mail: control characters,
 // line ends, invisible and direction-changing characters and octets that are not UTF-8
 // come out as Go writes them in quotes (\x1b, \u202e), and what is long is cut.
-func Shown(text string) string {
-	var b strings.Builder
-	count := 0
-	for i, r := range text {
-		if count++; count > maxShown {
-			return b.String() + "…"
-		}
-		size := utf8.RuneLen(r)
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)):
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case r == ' ' || unicode.IsGraphic(r) && !unicode.IsSpace(r) && size > 0:
-			b.WriteRune(r)
-		default:
-			quotedRune := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quotedRune[1 : len(quotedRune)-1])
-		}
-	}
-	return b.String()
-}
+func Shown(text string) string { return plain.Line(text, maxShown) }
 
 // quoted is Shown in quotation marks.
 func quoted(text string) string { return `"` + strings.ReplaceAll(Shown(text), `"`, `\"`) + `"` }

@@ -10,8 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"chancery/internal/plain"
 )
 
 const (
@@ -160,7 +161,7 @@ func (f Facts) Environment() []string {
 		env = append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	}
 	for _, variable := range f.variables() {
-		if value := plain(variable[1]); value != "" {
+		if value := harmless(variable[1]); value != "" {
 			env = append(env, variable[0]+"="+value)
 		}
 	}
@@ -197,10 +198,11 @@ func (f Facts) variables() [][2]string {
 	return all
 }
 
-// plain takes away what could forge a line in a log or confuse a script.
-func plain(value string) string {
+// harmless takes away what could forge a line in a log or confuse a script. Escapes
+// would confuse one too.
+func harmless(value string) string {
 	value = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+		if r == utf8.RuneError || !plain.Visible(r) {
 			return '?'
 		}
 		return r
@@ -249,7 +251,7 @@ func (b *bounded) String() string {
 	}
 	text += string(b.tail)
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+		if r != '\n' && r != '\t' && !plain.Visible(r) {
 			return -1
 		}
 		return r
