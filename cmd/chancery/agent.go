@@ -117,7 +117,11 @@ func (p *program) openAgentClient(ctx context.Context, observe func(enroll.Event
 		return nil, agent.Parts{}, err
 	}
 	parts, err := c.Parts()
-	return c, parts, err
+	if err != nil {
+		c.Drop()
+		return nil, agent.Parts{}, err
+	}
+	return c, parts, nil
 }
 
 func (p *program) runAgent(ctx context.Context, once bool) error {
@@ -193,9 +197,11 @@ func (k *keeper) reload(ctx context.Context) error {
 		return err
 	}
 	if was, is := k.client.Vault.Dir(), c.Vault.Dir(); was != is {
+		c.Drop()
 		return fmt.Errorf("data is now %s: end the agent and start it again to work there", is)
 	}
 	if err := k.agent.Reload(ctx, parts); err != nil {
+		c.Drop()
 		return err
 	}
 	old := k.client

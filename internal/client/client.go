@@ -97,6 +97,9 @@ func (c *Client) Close(ctx context.Context) error {
 	return c.Outbox.Flush(ctx)
 }
 
+// Drop lets go of connections and sends nothing: for a client that was never used.
+func (c *Client) Drop() { c.ways.close() }
+
 // disbelieving is a resolver whose word on DNSSEC is not looked at (dnssec = "off").
 type disbelieving struct{ caa.Resolver }
 

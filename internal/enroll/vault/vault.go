@@ -24,8 +24,8 @@
 // and grows is kept within bounds.
 //
 // The room must not know how certificates are obtained: no network, no ACME
-// protocol, no configuration file; of package acme it keeps the form of a directory
-// and of an external account binding. Nothing of a CA's becomes part of a path.
+// protocol, no configuration file; of package acme it keeps the form of an external
+// account binding. Nothing of a CA's becomes part of a path.
 package vault
 
 import (
