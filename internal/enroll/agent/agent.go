@@ -80,12 +80,12 @@ func New(c Config) (*Agent, error) {
 // adopt makes the rules of the parts.
 func (a *Agent) adopt(p Parts) {
 	p.Settings = p.Settings.filled()
-	workers := p.Settings.Workers - a.config.Settings.Workers
+	before := a.config.Settings.Workers
 	a.mu.Lock()
 	a.config.Parts = p
 	a.mu.Unlock()
-	a.runs.free += workers
-	a.asks.free += workers
+	a.runs.staff(before, p.Settings.Workers)
+	a.asks.staff(before, p.Settings.Workers)
 	a.rules = rules{settings: p.Settings, advised: !p.Settings.IgnoreARI && p.Advisor != nil}
 }
 

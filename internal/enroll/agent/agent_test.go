@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"sync"
@@ -340,4 +341,52 @@ func TestFailuresInTheRecord(t *testing.T) {
 			t.Errorf("%+v", rec.Tries)
 		}
 	})
+}
+
+// Names whose CAs hang until the time is over take half of the workers, and no more once
+// that is known: other certificates are renewed at once.
+func TestHostileNamesStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 90*day)
+		var wanted []vault.Sheet
+		for i := range 12 {
+			name := fmt.Sprintf("hostile%d.test", i)
+			wanted = append(wanted, vault.Sheet{Name: name, Names: []string{name}, Origin: ofConfiguration})
+		}
+		hang := runnerSheet(func(ctx context.Context, s vault.Sheet, o enroll.Options) (enroll.Outcome, error) {
+			if !strings.HasPrefix(s.Name, "hostile") {
+				return w.Get(ctx, s, o)
+			}
+			select {
+			case <-time.After(15 * time.Minute):
+			case <-ctx.Done():
+			}
+			return enroll.Outcome{Result: enroll.Failed}, errors.New("no CA issued")
+		})
+		a, err := New(Config{Store: w, Parts: Parts{Runner: hang, Wanted: wanted}, Now: w.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { _ = a.Run(ctx) })
+		time.Sleep(3 * time.Hour)
+		for i := range 20 {
+			name := fmt.Sprintf("good%02d.test", i)
+			made := w.issue("https://ca.test/", w.now().Add(-70*day))
+			_ = w.UpdateRecord(ctx, name, func(r *vault.Record) error { r.Sheet.Names, r.Current = []string{name}, made; return nil })
+			time.Sleep(5 * time.Minute)
+			if rec, _ := w.Record(name); rec.Current.Serial == made.Serial {
+				t.Errorf("%s waits", name)
+			}
+		}
+		cancel()
+		done.Wait()
+	})
+}
+
+type runnerSheet func(context.Context, vault.Sheet, enroll.Options) (enroll.Outcome, error)
+
+func (f runnerSheet) Get(ctx context.Context, s vault.Sheet, o enroll.Options) (enroll.Outcome, error) {
+	return f(ctx, s, o)
 }

@@ -25,6 +25,9 @@ type entry struct {
 	step   step
 	wanted *vault.Sheet // of the configuration
 
+	// tedious: its last run took long, and failed.
+	tedious bool
+
 	place  place
 	index  int  // in its heap
 	asks   int  // questions in a row that failed

@@ -14,6 +14,7 @@ import (
 type finish struct {
 	entry *entry
 	did   act
+	took  time.Duration
 	asks  int // questions in a row that failed, now
 	out   enroll.Outcome
 	err   error
@@ -134,8 +135,9 @@ func (a *Agent) begin(ctx context.Context, e *entry) {
 	job := job{name: e.name, do: e.step.do, wanted: e.wanted, asks: e.asks}
 	parts, rules := a.config.Parts, a.rules
 	go func() {
+		start := time.Now()
 		f := a.work(ctx, job, parts, rules)
-		f.entry, f.did = e, job.do
+		f.entry, f.did, f.took = e, job.do, time.Since(start)
 		a.done <- f
 	}()
 }
@@ -143,7 +145,10 @@ func (a *Agent) begin(ctx context.Context, e *entry) {
 // finished takes what a worker reports and puts the entry where it belongs now.
 func (a *Agent) finished(f finish) {
 	a.busy--
-	a.gateOf(f.did).free++
+	a.gateOf(f.did).release(f.entry)
+	if f.did == run {
+		f.entry.tedious = f.err != nil && f.took > longRun
+	}
 	f.entry.place, f.entry.asks = nowhere, f.asks
 	if f.did == run {
 		a.count(f)
@@ -152,6 +157,9 @@ func (a *Agent) finished(f finish) {
 	a.look(f.entry)
 	a.calm(f.entry, f.did)
 }
+
+// longRun is more than a run takes at CAs that are well.
+const longRun = time.Minute
 
 // calm puts off what is due again at once although it was just done: a record that cannot
 // be written, say, must not make the agent spin.

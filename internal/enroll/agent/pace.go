@@ -38,15 +38,28 @@ type gate struct {
 	perCA   int
 	all     *bucket
 	cas     map[string]*bucket
-	free    int // workers without work
-	waiting map[string]*heap
+	free    int // workers without work,
+	tedious int // and how many of them may take what took long in vain
+	waiting map[lane]*heap
 }
+
+// lane is what waits for the same: a CA's share, and perhaps that of what is tedious.
+type lane struct {
+	ca      string
+	tedious bool
+}
+
+func (e *entry) lane() lane { return lane{e.ca, e.tedious} }
+
+// half is how many of the workers may be taken by what took long in vain: a few hostile
+// names must not keep all others waiting.
+func half(workers int) int { return max(workers/2, 1) }
 
 // limits are how many may begin in a minute.
 type limits struct{ total, perCA int }
 
 func newGate(l limits, workers int, now time.Time) *gate {
-	return &gate{perCA: l.perCA, all: newBucket(l.total, now), cas: map[string]*bucket{}, free: workers, waiting: map[string]*heap{}}
+	return &gate{perCA: l.perCA, all: newBucket(l.total, now), cas: map[string]*bucket{}, free: workers, tedious: half(workers), waiting: map[lane]*heap{}}
 }
 
 // tune takes other limits. What was begun still counts.
@@ -74,10 +87,10 @@ func (g *gate) bucket(ca string, now time.Time) *bucket {
 // push lets an entry wait for its turn at its CA: the sooner its certificate ends, the
 // sooner.
 func (g *gate) push(e *entry) {
-	q := g.waiting[e.ca]
+	q := g.waiting[e.lane()]
 	if q == nil {
 		q = &heap{before: func(a, b *entry) bool { return a.end.Before(b.end) }}
-		g.waiting[e.ca] = q
+		g.waiting[e.lane()] = q
 	}
 	q.push(e)
 }
@@ -92,8 +105,11 @@ func (g *gate) pop(now time.Time) (e *entry, wait time.Duration) {
 		return nil, wait
 	}
 	var from *heap
-	for ca, q := range g.waiting {
-		w := g.bucket(ca, now).wait(now)
+	for l, q := range g.waiting {
+		if l.tedious && g.tedious == 0 {
+			continue
+		}
+		w := g.bucket(l.ca, now).wait(now)
 		switch {
 		case w > 0 && (wait == 0 || w < wait):
 			wait = w
@@ -109,16 +125,33 @@ func (g *gate) pop(now time.Time) (e *entry, wait time.Duration) {
 	g.all.take()
 	g.bucket(e.ca, now).take()
 	g.free--
+	if e.tedious {
+		g.tedious--
+	}
 	return e, 0
 }
 
 // remove takes an entry out.
 func (g *gate) remove(e *entry) {
-	q := g.waiting[e.ca]
+	q := g.waiting[e.lane()]
 	q.remove(e)
 	if len(q.list) == 0 {
-		delete(g.waiting, e.ca)
+		delete(g.waiting, e.lane())
 	}
+}
+
+// release gives back the worker that pop took for an entry.
+func (g *gate) release(e *entry) {
+	g.free++
+	if e.tedious {
+		g.tedious++
+	}
+}
+
+// staff takes another number of workers.
+func (g *gate) staff(before, workers int) {
+	g.free += workers - before
+	g.tedious += half(workers) - half(before)
 }
 
 func (g *gate) empty() bool { return len(g.waiting) == 0 }
