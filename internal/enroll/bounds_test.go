@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/internal/enroll"
 )
@@ -86,5 +87,84 @@ func TestManyCAs(t *testing.T) {
 	}
 	if cas, err := c.vault.CAs(); err != nil || len(cas) > 16 {
 		t.Errorf("%d records, %v", len(cas), err)
+	}
+}
+
+// Terms that change at each look are one message a day, and so many are kept.
+func TestTermsToAndFro(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(1)...)
+	c := r.client("")
+	r.set("a.test", issue("ca1.test"))
+	day := time.Date(2030, 1, 1, 1, 0, 0, 0, time.UTC)
+	c.clock.add(day.Sub(c.clock.Now()))
+	looks := func(n int, apart time.Duration, terms func(int) string) {
+		for i := range n {
+			r.houses[0].setMeta(func(m map[string]any) { m["termsOfService"] = terms(i) })
+			r.houses[0].set(problem("/new-order", 403, "rejectedIdentifier"))
+			if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true}); err == nil {
+				t.Fatal("issued")
+			}
+			c.clock.add(apart)
+		}
+	}
+	looks(50, 10*time.Minute, func(i int) string { return fmt.Sprintf("https://ca1.test/terms/%d", i) })
+	if n := len(c.told("terms-changed")); n != 1 {
+		t.Errorf("%d messages in a day", n)
+	}
+	if cas, _ := c.vault.CAs(); len(cas) != 1 || len(cas[0].Terms) != 32 {
+		t.Errorf("%d terms are kept", len(cas[0].Terms))
+	}
+	c.clock.add(24 * time.Hour)
+	looks(4, 25*time.Hour, func(i int) string { return []string{"https://ca1.test/a", "https://ca1.test/b"}[i%2] })
+	ids := map[string]bool{}
+	for _, n := range c.told("terms-changed") {
+		ids[n.ID] = true
+	}
+	if len(ids) != 5 {
+		t.Errorf("%d messages of changes to and fro", len(ids))
+	}
+}
+
+// A page to visit is one message while it is wanted, another when it is wanted again, and
+// a CA cannot ask for a new one at each look.
+func TestVisits(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(1)...)
+	c := r.client("")
+	r.set("a.test", issue("ca1.test"))
+	wants := func(times int) {
+		r.houses[0].set(problem("/new-order", 403, "userActionRequired"))
+		for range times {
+			c.clock.add(time.Minute)
+			if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true}); err == nil {
+				t.Fatal("issued")
+			}
+		}
+	}
+	ids := func() int {
+		all := map[string]bool{}
+		for _, n := range c.told("action-required") {
+			all[n.ID] = true
+		}
+		return len(all)
+	}
+	if wants(3); ids() != 1 {
+		t.Errorf("%d messages", ids())
+	}
+	r.reset()
+	c.get(t, enroll.Options{Force: true}, "a.test")
+	if wants(3); ids() != 2 {
+		t.Errorf("%d messages, wanted again", ids())
+	}
+	for i := range 20 {
+		n := i
+		r.houses[0].set(func(w http.ResponseWriter, q *http.Request) bool {
+			return problem("/new-order", 403, fmt.Sprintf("userActionRequired\",\"instance\":\"https://ca1.test/%d", n))(w, q)
+		})
+		_, _ = c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true})
+	}
+	if ids() > 5 {
+		t.Errorf("%d messages in a day", ids())
 	}
 }

@@ -16,6 +16,9 @@ type notes struct {
 	// Limits are the times before which the CA wants no requests: for one certificate, by
 	// its label, or "" for all.
 	Limits map[string]time.Time `json:"limits,omitempty"`
+	// Visits are the pages that the CA wants a person to visit: when each was first wanted,
+	// by the hash of its words.
+	Visits map[string]time.Time `json:"visits,omitempty"`
 }
 
 // readNotes gives empty ones for what cannot be read: all of it can be had again.
@@ -43,10 +46,15 @@ func (r *run) updateNotes(ctx context.Context, at string, change func(*notes)) e
 	return r.update(ctx, at, func(c *vault.CA) {
 		n := readNotes(*c)
 		change(&n)
-		if text, err := json.Marshal(n); err == nil {
-			c.Cached = text
-		}
+		n.keep(c)
 	})
+}
+
+// keep puts the notes into what the vault holds.
+func (n notes) keep(c *vault.CA) {
+	if text, err := json.Marshal(n); err == nil {
+		c.Cached = text
+	}
 }
 
 // longestLimit is the most that a CA's wish to be left alone counts, as with the client.
@@ -99,4 +107,36 @@ func knownAs(c *vault.CA, issuer string) {
 	if issuer != "" && !slices.ContainsFunc(c.Issuers, func(n string) bool { return strings.EqualFold(n, issuer) }) {
 		c.Issuers = append(c.Issuers, strings.ToLower(issuer))
 	}
+}
+
+// A CA could want another page at each look.
+const (
+	mostVisits     = 16
+	visitsPerDay   = 4
+	visitForgotten = 90 * 24 * time.Hour
+)
+
+// visit notes that the CA wants a page visited, and tells since when; zero if it wanted
+// too many others of late.
+func (n *notes) visit(words string, now time.Time) time.Time {
+	sum := stableID("visit", words)
+	recent := 0
+	for s, at := range n.Visits {
+		if age := now.Sub(at); age < 24*time.Hour {
+			recent++
+		} else if age > visitForgotten && s != sum {
+			delete(n.Visits, s)
+		}
+	}
+	if at, known := n.Visits[sum]; known {
+		return at
+	}
+	if recent >= visitsPerDay || len(n.Visits) >= mostVisits {
+		return time.Time{}
+	}
+	if n.Visits == nil {
+		n.Visits = map[string]time.Time{}
+	}
+	n.Visits[sum] = now.UTC().Truncate(time.Second)
+	return n.Visits[sum]
 }

@@ -30,8 +30,9 @@ func (r *run) put(ctx context.Context, n Notice) error {
 // several in a row: one message per incident (D16). A run counts once.
 func (r *run) blame(ctx context.Context, a Attempt) error {
 	if a.Class == ClassAction {
-		r.notify(ctx, Notice{ID: stableID("action", a.Directory, a.Error), Severity: Warning, Subject: a.Name() + " wants you to visit a page",
-			Text: a.Error + "\n" + a.Advice, Data: map[string]any{"kind": "action-required", "issuer": a.Issuer, "directory": a.Directory, "error": a.Error}})
+		if err := r.visit(ctx, a); err != nil {
+			return err
+		}
 	}
 	if !a.Class.against() || r.charged[a.Directory] || a.Tries == 0 {
 		return nil
@@ -61,9 +62,24 @@ func (r *run) blame(ctx context.Context, a Attempt) error {
 	})
 }
 
+// visit tells that a CA wants a page visited, once for as long as it wants that one.
+func (r *run) visit(ctx context.Context, a Attempt) error {
+	var since time.Time
+	if err := r.updateNotes(ctx, a.Directory, func(n *notes) { since = n.visit(a.Error, r.engine.config.Now()) }); err != nil || since.IsZero() {
+		return err
+	}
+	r.notify(ctx, Notice{ID: stableID("action", a.Directory, a.Error, occurrence(since)), Severity: Warning, Subject: a.Name() + " wants you to visit a page",
+		Text: a.Error + "\n" + a.Advice, Data: map[string]any{"kind": "action-required", "issuer": a.Issuer, "directory": a.Directory, "error": a.Error}})
+	return nil
+}
+
 // well ends a CA's incident: it issued (D16).
 func (r *run) well(ctx context.Context, at string) error {
 	return r.update(ctx, at, func(c *vault.CA) {
+		if n := readNotes(*c); len(n.Visits) > 0 { // wanted again, it is news
+			n.Visits = nil
+			n.keep(c)
+		}
 		i := c.Incident
 		if i == nil {
 			return

@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/vault"
@@ -63,9 +64,7 @@ func (t *turn) terms(ctx context.Context) error {
 	r := t.run
 	basis := r.basis(t.offer.Default, t.conf)
 	now := r.engine.config.Now()
-	var before string
 	err := r.update(ctx, t.at, func(c *vault.CA) {
-		before = ""
 		if n := len(c.Terms); n > 0 {
 			if last := &c.Terms[n-1]; last.URL == url {
 				// A person's own word counts for more than the owner's record.
@@ -74,7 +73,12 @@ func (t *turn) terms(ctx context.Context) error {
 				}
 				return
 			}
-			before = c.Terms[n-1].URL
+			before := c.Terms[n-1].URL
+			// Durable before the change is written down: its ID keeps a crash between the two
+			// from making it two. One a day, since a CA could change them at each look.
+			if !changedOn(c.Terms, now) {
+				r.notify(ctx, t.newTerms(before, basis))
+			}
 		}
 		seen := vault.Terms{URL: url, Seen: now}
 		if basis != "" {
@@ -86,13 +90,28 @@ func (t *turn) terms(ctx context.Context) error {
 		return err
 	}
 	r.tell(t.event(Event{Kind: EventTerms, Terms: url, Basis: basis, Message: "the terms of service of " + t.name() + ": " + guard.Shown(url)}))
-	if before != "" {
-		r.notify(ctx, Notice{ID: stableID("terms", t.at, url), Severity: Info, Subject: "New terms of service at " + t.name(),
-			Text: fmt.Sprintf("%s changed its terms of service from %s to %s.\nAgreed to by: %s.\nIf you do not agree, take the CA out of CAA or out of the configuration.",
-				t.name(), guard.Shown(before), guard.Shown(url), orNobody(basis)),
-			Data: map[string]any{"kind": "terms-changed", "issuer": t.offer.Issuer, "directory": t.at, "before": before, "terms": url, "basis": basis}})
-	}
 	return nil
+}
+
+// changedOn tells whether terms changed on that day: those first seen are no change.
+func changedOn(terms []vault.Terms, now time.Time) bool {
+	day := now.UTC().Format(time.DateOnly)
+	for i, t := range terms {
+		if i > 0 && t.Seen.UTC().Format(time.DateOnly) == day {
+			return true
+		}
+	}
+	return false
+}
+
+// newTerms is the message of a change. The day is part of its ID, as terms may change to
+// and fro.
+func (t *turn) newTerms(before, basis string) Notice {
+	url, day := t.termsURL(), t.run.engine.config.Now().UTC().Format(time.DateOnly)
+	return Notice{ID: stableID("terms", t.at, url, day), Severity: Info, Subject: "New terms of service at " + t.name(),
+		Text: fmt.Sprintf("%s changed its terms of service from %s to %s.\nAgreed to by: %s.\nIf you do not agree, take the CA out of CAA or out of the configuration.",
+			t.name(), guard.Shown(before), guard.Shown(url), orNobody(basis)),
+		Data: map[string]any{"kind": "terms-changed", "issuer": t.offer.Issuer, "directory": t.at, "before": before, "terms": url, "basis": basis}}
 }
 
 func orNobody(basis string) string {
