@@ -53,6 +53,31 @@ func TestContacts(t *testing.T) {
 	})
 }
 
+// Who is no contact any more gets no letter, and no link that he has works.
+func TestRemovedContactHearsNothing(t *testing.T) {
+	onBoth(t, nil, func(ctx context.Context, d *desk) {
+		c := d.customer("Web team", "example.org", "web@example.org", "gone@example.org", "left@example.org")
+		d.customer("Others", "gone@example.org")
+		b := must[registry.Binding](d.t)(d.Ask(ctx, asking(c, "a1")))
+		d.want("", d.RemoveContact(ctx, admin, registry.ContactProof{Customer: c.ID, Address: "gone@example.org"}))
+		letters := d.tell()
+		if len(letters) != 2 {
+			d.t.Fatalf("%d letters", len(letters))
+		}
+		d.want("", d.RemoveContact(ctx, admin, registry.ContactProof{Customer: c.ID, Address: "left@example.org"}))
+		for _, l := range letters {
+			want := ca.NotFound
+			if l.To == "web@example.org" {
+				want = ""
+			}
+			_, _, err := d.Look(ctx, b.ID, linkToken(d.t, l, b.ID))
+			if l.To == "gone@example.org" || ca.KindOf(err) != want {
+				d.t.Errorf("%s: %v", l.To, err)
+			}
+		}
+	})
+}
+
 // Codes end, and cannot be tried out.
 func TestCodes(t *testing.T) {
 	onBoth(t, nil, func(ctx context.Context, d *desk) {

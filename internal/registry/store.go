@@ -90,7 +90,8 @@ type ContactStore interface {
 	AddContact(ctx context.Context, c ContactChange, event ca.Event) error
 	// VerifyContact marks it as verified; kind Conflict when it is not there or is.
 	VerifyContact(ctx context.Context, c ContactChange, event ca.Event) error
-	// RemoveContact forgets it, kind NotFound.
+	// RemoveContact forgets it, and every letter to it about this customer, so that none
+	// is sent and no link that was works any more; kind NotFound.
 	RemoveContact(ctx context.Context, c ContactChange, event ca.Event) error
 	// CustomersByContact gives the active customers for whom the address is verified.
 	CustomersByContact(ctx context.Context, address string) ([]Customer, error)
@@ -127,7 +128,9 @@ type DomainStore interface {
 	ProveDomain(ctx context.Context, d Domain, event ca.Event) error
 	// RemoveDomain forgets it, kind NotFound.
 	RemoveDomain(ctx context.Context, d Domain, event ca.Event) error
-	// Holders gives the active customers who have proven one of the names.
+	// Holders gives the customers who have proven one of the names, the suspended ones
+	// too: of theirs also proofs that ended since they were suspended, as they cannot
+	// renew them.
 	Holders(ctx context.Context, q HolderQuery) ([]Holder, error)
 }
 
@@ -141,8 +144,9 @@ type HolderQuery struct {
 
 // Holder is an answer to a HolderQuery.
 type Holder struct {
-	Customer string
-	Known    bool // one of the contacts is his
+	Customer  string
+	Suspended bool // he is asked nothing, but his domains are nobody else's for that
+	Known     bool // one of the contacts is his
 }
 
 // BindingStore keeps bindings.
@@ -168,7 +172,10 @@ type Question struct {
 	RefusedSince time.Time // no refusal and no end of the pair since then
 	Since        time.Time // from then on the following are counted
 	PerCustomer  int       // fewer than so many to the customer by the same way
-	PerContact   int       // fewer than so many ViaMail to the address
+	// PerContact: fewer than so many ViaMail to the address. Those of one customer are
+	// counted exactly; when an address is several customers', questions to them at the
+	// same moment may each not see the other.
+	PerContact int
 }
 
 // BindingQuery picks bindings; what is empty does not count.

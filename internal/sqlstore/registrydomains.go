@@ -49,7 +49,9 @@ func (s *Store) RemoveContact(ctx context.Context, c registry.ContactChange, eve
 		SQL:  `DELETE FROM customer_contacts WHERE customer = $1 AND address = $2`,
 		Args: []any{c.Customer, c.Address}, Want: 1, Label: errStale,
 	}, sqldb.Statement{
-		SQL:  `DELETE FROM letters WHERE subject = $1 AND address = $2 AND kind = 'code'`,
+		// Codes, questions that were not sent yet, and the links in those that were.
+		SQL: `DELETE FROM letters WHERE address = $2 AND (kind = 'code' AND subject = $1
+			OR kind = 'binding' AND subject IN (SELECT id FROM bindings WHERE customer = $1))`,
 		Args: []any{c.Customer, c.Address}, Want: sqldb.AnyRows,
 	}, record(event))
 	if errors.Is(err, errStale) {
@@ -155,14 +157,15 @@ func (s *Store) Holders(ctx context.Context, q registry.HolderQuery) ([]registry
 	if len(q.Contacts) > 0 {
 		known = `(SELECT COUNT(*) FROM customer_contacts a WHERE a.customer = k.id AND a.verified > 0 AND a.address IN (` + c.list(q.Contacts) + `))`
 	}
-	query := `SELECT k.id, ` + known + ` FROM customers k WHERE k.suspended = 0 AND k.id IN (SELECT d.customer FROM customer_domains d
-		WHERE d.name IN (` + c.list(q.Names) + `) AND d.proven > 0 AND d.expires > ` + c.next(millis(q.Now)) + `)`
+	query := `SELECT k.id, k.suspended, ` + known + ` FROM customers k WHERE k.id IN (SELECT d.customer FROM customer_domains d
+		WHERE d.name IN (` + c.list(q.Names) + `) AND d.proven > 0
+		AND (d.expires > ` + c.next(millis(q.Now)) + ` OR k.suspended > 0 AND d.expires > k.suspended))`
 	var found []registry.Holder
 	err := s.db.Query(ctx, query, c.args, func(row sqldb.Row) error {
 		var h registry.Holder
-		var contacts int64
-		err := row.Scan(&h.Customer, &contacts)
-		h.Known = contacts > 0
+		var suspended, contacts int64
+		err := row.Scan(&h.Customer, &suspended, &contacts)
+		h.Suspended, h.Known = suspended > 0, contacts > 0
 		found = append(found, h)
 		return err
 	})
