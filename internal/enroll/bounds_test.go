@@ -88,6 +88,12 @@ func TestManyCAs(t *testing.T) {
 	if cas, err := c.vault.CAs(); err != nil || len(cas) > 16 {
 		t.Errorf("%d records, %v", len(cas), err)
 	}
+	c.clock.add(40 * 24 * time.Hour)
+	r.set("a.test", issue("ca1.test"))
+	c.get(t, enroll.Options{}, "a.test")
+	if cas, err := c.vault.CAs(); err != nil || len(cas) != 1 {
+		t.Errorf("%d records after a month, %v", len(cas), err)
+	}
 }
 
 // Terms that change at each look are one message a day, and so many are kept.

@@ -14,7 +14,8 @@ type Engine struct {
 	config Config
 	random *rand.Rand
 
-	mu sync.Mutex // owns random, and lets observers hear one event at a time
+	mu     sync.Mutex // owns random and pruned, and lets observers hear one event at a time
+	pruned time.Time  // when CAs were forgotten last
 }
 
 // New makes an engine. The error says what its configuration lacks.
@@ -43,6 +44,22 @@ func New(c Config) (*Engine, error) {
 		c.Random = systemRandom{}
 	}
 	return &Engine{config: c, random: rand.New(c.Random)}, nil
+}
+
+// prune forgets, once a day, CAs that were met and never used.
+func (e *Engine) prune(ctx context.Context) error {
+	now := e.config.Now()
+	e.mu.Lock()
+	due := now.Sub(e.pruned).Abs() >= 24*time.Hour
+	if due {
+		e.pruned = now
+	}
+	e.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err := e.config.Vault.PruneCAs(ctx, now)
+	return err
 }
 
 // sleep waits by the monotonic clock: a jump of the wall clock changes nothing.

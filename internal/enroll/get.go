@@ -32,6 +32,9 @@ func (e *Engine) Get(ctx context.Context, sheet vault.Sheet, o Options) (Outcome
 		return r.stillborn(ctx, err)
 	}
 	defer unlock()
+	if err := e.prune(ctx); err != nil && ctx.Err() == nil {
+		r.warn("forgetting CAs that were never used: " + clean(err))
+	}
 	return r.whole(ctx)
 }
 
@@ -97,14 +100,19 @@ func (r *run) whole(ctx context.Context) (Outcome, error) {
 		return r.stillborn(ctx, err)
 	}
 	rec := r.record
+	unused := ""
 	if rec.Undeployed != nil && rec.Current != nil {
-		r.deploy(ctx) // an earlier run got it, and was ended before it was in place
+		unused, _ = r.deploy(ctx) // an earlier run got it, and it did not come into use
 	}
 	if r.keep() {
 		due := r.engine.Due(r.record)
 		r.tell(Event{Kind: EventNotDue, Until: due, NotAfter: rec.Current.NotAfter, Result: NotDue,
 			Message: fmt.Sprintf("not due before %s", due.Format(time.RFC3339))})
-		return Outcome{Result: NotDue, Certificate: r.sheet.Name, Issued: rec.Current, NotBefore: due, Path: v.Lineage(r.sheet.Name), Warnings: r.warnings}, nil
+		out := Outcome{Result: NotDue, Certificate: r.sheet.Name, Issued: rec.Current, NotBefore: due, Path: v.Lineage(r.sheet.Name), Warnings: r.warnings}
+		if out.Unused = unused; unused != "" {
+			out.Result = Undeployed
+		}
+		return out, nil
 	}
 	r.tell(Event{Kind: EventStarted, Names: names(r.subjects), Message: "a certificate is wanted for " + strings.Join(names(r.subjects), ", ")})
 	got, offer, err := r.obtain(ctx)

@@ -111,3 +111,41 @@ func TestOlderFormat(t *testing.T) {
 		t.Error("format 0 is read")
 	}
 }
+
+// CAs that were met and never used are forgotten in time; all that is of use stays.
+func TestPruneCAs(t *testing.T) {
+	v := open(t)
+	now := time.Now()
+	put := func(at string, change func(*CA)) {
+		check(t, v.UpdateCA(t.Context(), at, func(c *CA) error { change(c); return nil }))
+	}
+	put("https://account.example/", func(c *CA) { c.Account = &Account{URL: "u"} })
+	_, err := v.CreateAccountKey(t.Context(), "https://key.example/", "")
+	check(t, err)
+	put("https://key.example/", func(*CA) {})
+	put("https://issued.example/", func(*CA) {})
+	check(t, v.UpdateRecord(t.Context(), host, func(r *Record) error { r.Pending = &Pending{Directory: "https://issued.example/"}; return nil }))
+	put("https://damaged.example/", func(*CA) {})
+	check(t, os.WriteFile(v.path("cas", fingerprint("https://damaged.example/"), "ca.json"), []byte("{"), 0o600))
+	put("https://failing.example/", func(c *CA) { c.Incident = &Incident{ID: "i"} })
+	for i := range strangersKept + 20 {
+		put("https://"+strconv.Itoa(i)+".example/", func(*CA) {})
+	}
+	count := func() int {
+		entries, err := os.ReadDir(v.path("cas"))
+		check(t, err)
+		return len(entries)
+	}
+	if gone, err := v.PruneCAs(t.Context(), now); err != nil || gone != 21 || count() != strangersKept+3+1 {
+		t.Errorf("%d gone, %d left, %v", gone, count(), err)
+	}
+	if ca, err := v.CA("https://failing.example/"); err != nil || ca.Incident == nil {
+		t.Errorf("%+v, %v", ca, err)
+	}
+	if _, err := v.PruneCAs(t.Context(), now.Add(40*24*time.Hour)); err != nil || count() != 4 {
+		t.Errorf("%d left, %v", count(), err)
+	}
+	if ca, err := v.CA("https://issued.example/"); err != nil {
+		t.Errorf("%+v, %v", ca, err)
+	}
+}

@@ -118,10 +118,9 @@ func (v *Vault) LockCA(ctx context.Context, directory string) (unlock func(), er
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDir(dir); err != nil {
-		return nil, err
-	}
-	return durable.Lock(ctx, filepath.Join(dir, "lock"), "the account at "+directory)
+	return openDir(ctx, dir, func() (func(), error) {
+		return durable.Lock(ctx, filepath.Join(dir, "lock"), "the account at "+directory)
+	})
 }
 
 // What is kept of a CA's words.

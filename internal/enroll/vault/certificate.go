@@ -180,15 +180,9 @@ func (v *Vault) Lock(ctx context.Context, name string) (unlock func(), err error
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err := makeDir(dir); err != nil {
-			return nil, err
-		}
-		unlock, err = durable.Lock(ctx, filepath.Join(dir, "lock"), "the certificate "+name)
-		if !errors.Is(err, fs.ErrNotExist) { // removed a moment ago
-			break
-		}
-	}
+	unlock, err = openDir(ctx, dir, func() (func(), error) {
+		return durable.Lock(ctx, filepath.Join(dir, "lock"), "the certificate "+name)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -163,4 +163,5 @@ type Undeployed struct {
 	Failures   int       `json:"failures,omitempty"`
 	Next       time.Time `json:"next,omitzero"`
 	Cause      string    `json:"cause,omitempty"`
+	Told       bool      `json:"told,omitempty"` // people were told that it does not come into use
 }

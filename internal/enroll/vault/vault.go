@@ -252,10 +252,7 @@ func makeDir(dir string) error {
 // inDir runs change while nobody else changes the directory, which is made if
 // it is not there. What crashes left is swept first.
 func inDir(ctx context.Context, dir string, change func() error) error {
-	if err := makeDir(dir); err != nil {
-		return err
-	}
-	unlock, err := durable.LockDir(ctx, dir)
+	unlock, err := openDir(ctx, dir, func() (func(), error) { return durable.LockDir(ctx, dir) })
 	if err != nil {
 		return err
 	}
@@ -264,4 +261,18 @@ func inDir(ctx context.Context, dir string, change func() error) error {
 		return err
 	}
 	return change()
+}
+
+// openDir makes a directory if it is not there, and locks something of it; again, if it
+// was removed in between.
+func openDir(ctx context.Context, dir string, lock func() (func(), error)) (unlock func(), err error) {
+	for {
+		if err := makeDir(dir); err != nil {
+			return nil, err
+		}
+		unlock, err = lock()
+		if !errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+			return unlock, err
+		}
+	}
 }
