@@ -29,11 +29,11 @@ var mayImport = map[string][]string{
 	// They know nothing of ours.
 	"acme": {}, "caa": {}, "cms": {},
 	"internal/translog": {}, "internal/nonce": {}, "internal/limit": {}, "internal/sqldb": {},
-	"internal/spelling": {}, "internal/manual": {}, "internal/address": {}, "internal/durable": {}, "internal/plain": {},
+	"internal/spelling": {}, "internal/manual": {}, "internal/address": {}, "internal/durable": {}, "internal/plain": {}, "internal/owned": {},
 
 	"internal/lint":   {"internal/spelling"},
-	"internal/config": {"internal/spelling", "internal/manual"},
-	"internal/keys":   {"internal/durable"},
+	"internal/config": {"internal/spelling", "internal/manual", "internal/owned"},
+	"internal/keys":   {"internal/durable", "internal/owned"},
 	"internal/notify": {"internal/durable", "internal/plain"},
 
 	"est":                {"cms"},
@@ -65,19 +65,19 @@ var mayImport = map[string][]string{
 	// The client must fit a device: never ca or sqlstore.
 	"internal/enroll": {
 		"acme", "est", "cms", "caa", "sipcert", "internal/resolver", "internal/keys",
-		"internal/spelling", "internal/manual", "internal/address", "internal/durable", "internal/plain",
+		"internal/spelling", "internal/manual", "internal/address", "internal/durable", "internal/plain", "internal/owned",
 		"internal/enroll/guard", "internal/enroll/directory", "internal/enroll/install", "internal/enroll/vault", "internal/enroll/solve",
 	},
 	// Its parts, from below. Who may import the client may import them.
 	"internal/enroll/guard":     {"internal/address", "internal/plain"},
 	"internal/enroll/directory": {"acme", "internal/enroll/guard"},
 	"internal/enroll/install":   {"internal/durable", "internal/keys", "internal/plain"},
-	"internal/enroll/vault":     {"acme", "caa", "internal/durable", "internal/enroll/install"},
+	"internal/enroll/vault":     {"acme", "caa", "internal/durable", "internal/owned", "internal/enroll/install"},
 	"internal/enroll/solve":     {"acme", "caa", "internal/resolver", "internal/keys"},
 	"internal/enroll/settings": {
-		"acme", "caa", "internal/keys", "internal/manual", "internal/spelling", "internal/enroll/install", "internal/enroll/vault",
+		"acme", "caa", "internal/keys", "internal/manual", "internal/owned", "internal/spelling", "internal/enroll/install", "internal/enroll/vault",
 	},
-	"internal/enroll/agent": {"acme", "caa", "internal/durable", "internal/enroll", "internal/enroll/guard", "internal/enroll/vault"},
+	"internal/enroll/agent": {"acme", "caa", "internal/durable", "internal/plain", "internal/enroll", "internal/enroll/guard", "internal/enroll/vault"},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
 	"internal/station":  {"internal/sqldb", "est", "internal/keys"},
