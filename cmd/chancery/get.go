@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -28,8 +29,9 @@ privkey.pem, cert.pem, chain.pem and fullchain.pem, and it can be renewed: by
   chancery get printer.corp.internal --ca https://ca.corp.internal/.well-known/acme --agree-tos
 
 With --json each event is one line of JSON (docs/events.md).
-Exit status: 0 issued; 1 not due; 2 failed, but the present certificate is still good;
-3 failed, or a wrong command line.`
+Exit status: 0 issued and in use; 1 not due; 2 failed, but the present certificate is
+still good, or there is a certificate that could not be put in its place; 3 failed, or a
+wrong command line.`
 
 // getFlags are those of get beside the ones that all commands of the client have.
 type getFlags struct {
@@ -158,7 +160,7 @@ func (p *program) getCertificate(cmd *cobra.Command, f *getFlags, names []string
 		outcome, err := c.Engine.Get(cmd.Context(), s, options)
 		progress.finish(outcome, err)
 		if outcome.Result.ExitCode() > worst.result.ExitCode() {
-			worst = &enrolError{outcome.Result, err}
+			worst = &enrolError{outcome.Result, errors.Join(err, outcome.Err())}
 		}
 	}
 	if !p.json && worst.result == enroll.Issued {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -74,7 +75,7 @@ type finished struct {
 func (p *progress) finish(o enroll.Outcome, err error) {
 	if p.json {
 		f := finished{Kind: "finished", Outcome: o}
-		if err != nil {
+		if err := errors.Join(err, o.Err()); err != nil {
 			f.Error = err.Error()
 		}
 		p.line(f)
@@ -83,7 +84,7 @@ func (p *progress) finish(o enroll.Outcome, err error) {
 	for _, w := range o.Warnings {
 		fmt.Fprintf(p.out, "  %-10s %s\n", "warning", guard.Shown(w))
 	}
-	if o.Issued != nil && err == nil && o.Result == enroll.Issued {
+	if o.Issued != nil && err == nil && o.Result == enroll.Issued { // what is not in use is an error that says so
 		p.ready(o)
 	}
 }

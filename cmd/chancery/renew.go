@@ -22,7 +22,8 @@ with the best, else as the owners' CAA records say by now. "chancery agent" does
 same at the right times by itself. With --list nothing is renewed: it lists them.
 
 Exit status: 0 something was issued and nothing failed; 1 nothing was due; 2 something
-failed, but every present certificate is still good; 3 failed.`,
+failed, but every present certificate is still good, or one could not be put in its place
+(that is tried again each time, until it works); 3 failed.`,
 		Annotations: map[string]string{endsAsRun: "yes"},
 		Args:        between(0, 10000, "the names of certificates, as they are called in the data directory"),
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
@@ -68,7 +69,7 @@ func (p *program) renewAll(cmd *cobra.Command, f *clientFlags, what renewal) err
 	for _, name := range what.names {
 		outcome, err := c.Engine.Renew(cmd.Context(), name, what.options)
 		progress.finish(outcome, err)
-		switch {
+		switch err = errors.Join(err, outcome.Err()); {
 		case err != nil:
 			failed = append(failed, fmt.Errorf("%s: %w", guard.Shown(name), err))
 			if outcome.Result.ExitCode() > worst.ExitCode() {

@@ -16,7 +16,7 @@ import (
 // held is a certificate of the client's as renew --list shows it.
 type held struct {
 	Name      string    `json:"name"`
-	State     string    `json:"state"` // "valid", "expired", "revoked", "none" yet, or "damaged"
+	State     string    `json:"state"` // "valid", "unused" (valid, not in its place), "expired", "revoked", "none" yet, or "damaged"
 	Names     []string  `json:"names,omitempty"`
 	CA        string    `json:"ca,omitempty"`
 	Directory string    `json:"directory,omitempty"`
@@ -27,6 +27,7 @@ type held struct {
 	Revoked   time.Time `json:"revoked,omitzero"`
 	Failures  int       `json:"failures,omitempty"` // tries in vain since the last success
 	Cause     string    `json:"cause,omitempty"`    // of the last one, or of what is wrong with its record
+	Unused    string    `json:"unused,omitempty"`   // why it is not in its place, or its command failed
 	Path      string    `json:"path,omitempty"`     // the directory with its files
 }
 
@@ -47,11 +48,17 @@ func heldOf(c *client.Client, rec vault.Record, err error) held {
 	h.Due, h.Path = c.Engine.Due(rec), c.Vault.Lineage(rec.Sheet.Name)
 	switch {
 	case !rec.Revoked.IsZero():
-		h.State = "revoked"
+		h.State, h.Due = "revoked", rec.Revoked // the next renewal gets another
 	case !time.Now().Before(now.NotAfter):
 		h.State = "expired"
 	default:
 		h.State = "valid"
+	}
+	if u := rec.Undeployed; u != nil {
+		h.Unused = u.Cause
+		if h.State == "valid" {
+			h.State = "unused"
+		}
 	}
 	return h
 }
@@ -89,6 +96,9 @@ func heldTable(w io.Writer, all []held) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", guard.Shown(h.Name), h.State, orDash(day(h.NotAfter)), orDash(day(h.Due)), orDash(guard.Shown(h.CA)), orDash(strings.Join(h.Names, ", ")))
 	}
 	for _, h := range all {
+		if h.Unused != "" {
+			fmt.Fprintf(w, "\n%s is not in use: %s\n", guard.Shown(h.Name), guard.Shown(h.Unused))
+		}
 		if h.Failures > 0 || h.State == "damaged" {
 			fmt.Fprintf(w, "\n%s failed %d times: %s\n", guard.Shown(h.Name), h.Failures, guard.Shown(h.Cause))
 		}

@@ -22,73 +22,22 @@ func (r *run) publish(ctx context.Context, got *obtained, o caa.Offer) (Outcome,
 	if err != nil {
 		id = "" // without a key identifier there is no renewal information
 	}
-	issued, err := v.Publish(ctx, r.sheet.Name, vault.Publication{
-		Issued: vault.Issued{Issuer: o.Issuer, Default: o.Default, Directory: got.at, Kind: o.Kind, Account: got.account,
-			CertID: id, Terms: got.terms, ObtainedAt: r.engine.config.Now().UTC().Truncate(time.Second)},
-		Bundle: install.Bundle{Key: got.key, Chain: got.chain.Certificates},
-	})
+	from := vault.Issued{Issuer: o.Issuer, Default: o.Default, Directory: got.at, Kind: o.Kind, Account: got.account,
+		CertID: id, Terms: got.terms, ObtainedAt: r.engine.config.Now().UTC().Truncate(time.Second), Serial: got.chain.Certificates[0].SerialNumber.Text(16)}
+	// A message is durable before what would make it old news: the record.
+	r.changed(ctx, before, from)
+	issued, err := v.Publish(ctx, r.sheet.Name, vault.Publication{Issued: from, Bundle: install.Bundle{Key: got.key, Chain: got.chain.Certificates}})
 	if err != nil {
 		return Outcome{}, &localError{fmt.Errorf("the certificate is there, and could not be kept: %w", err)}
 	}
 	r.record.Current = &issued
-	r.changed(ctx, before, issued)
-	r.deploy(ctx)
+	out := Outcome{Result: Issued, Certificate: r.sheet.Name, Issued: &issued, Previous: before, Attempts: r.attempts, Terms: got.terms,
+		Path: v.Lineage(r.sheet.Name)}
+	if out.Unused, out.Installed = r.deploy(ctx); out.Unused != "" {
+		out.Result = Undeployed
+	}
 	r.ended(ctx, "")
-	return Outcome{Result: Issued, Certificate: r.sheet.Name, Issued: &issued, Previous: before, Attempts: r.attempts, Terms: got.terms,
-		Path: v.Lineage(r.sheet.Name), Installed: r.sheet.Install.Paths()}, nil
-}
-
-// deploy puts the current certificate in its place and runs the deploy hooks. What fails
-// stays noted in the vault, so that the next run, or the agent, does it again.
-func (r *run) deploy(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
-	err := r.deployment(ctx)
-	if err == nil {
-		return
-	}
-	r.warn("the certificate is there, and not yet in use: " + clean(err))
-	now := r.engine.config.Now()
-	err = r.updateRecord(ctx, func(rec *vault.Record) {
-		if u := rec.Undeployed; u != nil {
-			u.Failures++
-			u.Cause = clean(err)
-			u.Next = now.Add(min(time.Minute<<min(u.Failures, 10), time.Hour))
-		}
-	})
-	if err != nil {
-		r.warn(clean(err))
-	}
-}
-
-func (r *run) deployment(ctx context.Context) error {
-	v := r.engine.config.Vault
-	rec, err := v.Record(r.sheet.Name)
-	if err != nil || rec.Undeployed == nil {
-		return err
-	}
-	if !rec.Undeployed.Installed && !r.sheet.Install.Empty() {
-		b, err := v.CurrentBundle(r.sheet.Name)
-		if err != nil {
-			return err
-		}
-		if err := r.sheet.Install.Install(ctx, b); err != nil {
-			return err
-		}
-		for _, path := range r.sheet.Install.Paths() {
-			r.tell(Event{Kind: EventInstalled, Path: path, Serial: rec.Current.Serial, NotAfter: rec.Current.NotAfter, Message: "installed " + path})
-		}
-	}
-	if err := r.updateRecord(ctx, func(rec *vault.Record) {
-		if rec.Undeployed != nil {
-			rec.Undeployed.Installed = true
-		}
-	}); err != nil {
-		return err
-	}
-	if err := r.hooks(ctx, install.Deploy, install.Facts{}); err != nil {
-		return err
-	}
-	return r.updateRecord(ctx, func(rec *vault.Record) { rec.Undeployed = nil })
+	return out, nil
 }
 
 // hooks runs the commands of a stage.

@@ -16,6 +16,7 @@ type Result string
 const (
 	Issued     Result = "issued"      // 0
 	NotDue     Result = "not-due"     // 1
+	Undeployed Result = "undeployed"  // 2: there is one, obtained now or before, and it is not yet in use
 	StillValid Result = "still-valid" // 2: failed, and the present certificate is still good
 	Failed     Result = "failed"      // 3: there is none, or it has expired
 )
@@ -27,7 +28,7 @@ func (r Result) ExitCode() int {
 		return 0
 	case NotDue:
 		return 1
-	case StillValid:
+	case StillValid, Undeployed:
 		return 2
 	}
 	return 3
@@ -43,8 +44,17 @@ type Outcome struct {
 	Terms       string        `json:"terms,omitempty"`     // of the CA that served: the URL to show (D12)
 	Path        string        `json:"path,omitempty"`      // the directory with the present files
 	Installed   []string      `json:"installed,omitempty"` // the files that were put in place
+	Unused      string        `json:"unused,omitempty"`    // why the certificate is not in use, with Undeployed
 	NotBefore   time.Time     `json:"notBefore,omitzero"`  // when a further try is sensible, after a failure
 	Warnings    []string      `json:"warnings,omitempty"`  // what went wrong without harm, such as a hook
+}
+
+// Err is an *UndeployedError if the certificate is there and not in use, else nil.
+func (o Outcome) Err() error {
+	if o.Result != Undeployed {
+		return nil
+	}
+	return &UndeployedError{Certificate: o.Certificate, Path: o.Path, Cause: o.Unused}
 }
 
 // Attempt is one offer of the plan and what became of it.

@@ -230,8 +230,14 @@ func TestDeploymentIsMadeGood(t *testing.T) {
 	want := vault.Sheet{Names: []string{"shop.example"}, Install: install.Target{FullChain: path},
 		Hooks: install.Hooks{Deploy: []install.Hook{{Shell: "test -e " + ran + " && echo \"$CHANCERY_NAMES\" >> " + ran, Attempts: 1}}}}
 	out, err := c.Get(t.Context(), want, enroll.Options{})
-	if err != nil || out.Result != enroll.Issued || len(out.Warnings) == 0 {
+	if err != nil || out.Result != enroll.Undeployed || out.Result.ExitCode() != 2 || len(out.Installed) != 1 || out.Unused == "" {
 		t.Fatalf("%+v, %v", out, err)
+	}
+	for i := range 3 { // nobody hears of it twice, and nothing is ordered again
+		out, err = c.Renew(t.Context(), "shop.example", enroll.Options{Unattended: true})
+		if err != nil || out.Result != enroll.Undeployed || len(c.told("undeployed")) != 1 {
+			t.Errorf("run %d: %+v, %v, %d messages", i, out, err, len(c.told("undeployed")))
+		}
 	}
 	if err := os.WriteFile(ran, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -246,6 +252,20 @@ func TestDeploymentIsMadeGood(t *testing.T) {
 	}
 	if rec(t, c, "shop.example").Undeployed != nil {
 		t.Error("it is still to be deployed")
+	}
+	if told := c.told("undeployed"); len(told) != 2 || !strings.HasSuffix(told[1].ID, "-recovered") {
+		t.Errorf("messages: %+v", told)
+	}
+}
+
+// What could not be installed is not called installed.
+func TestNothingIsInstalled(t *testing.T) {
+	r := newRig(t, plain(1)...)
+	r.set("shop.example", issue("ca1.test"))
+	out, err := r.client("").Get(t.Context(), vault.Sheet{Names: []string{"shop.example"},
+		Install: install.Target{FullChain: "/proc/nope/x.pem"}}, enroll.Options{})
+	if missing, ok := errors.AsType[*enroll.UndeployedError](out.Err()); err != nil || out.Result != enroll.Undeployed || len(out.Installed) != 0 || !ok || missing.Cause == "" {
+		t.Errorf("%+v, %v", out, err)
 	}
 }
 

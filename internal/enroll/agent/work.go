@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -72,7 +71,6 @@ func (a *Agent) run(ctx context.Context, rec vault.Record, j job, e env) (enroll
 	if err == nil || ctx.Err() == nil {
 		a.config.Finished(out, err)
 	}
-	a.deployed(ctx, before, e.parts)
 	return out, err
 }
 
@@ -159,52 +157,4 @@ func (a *Agent) failed(ctx context.Context, before vault.Record, f failure) {
 	if err != nil && !stopped {
 		a.warn(f.sheet.Name, "the failure could not be written down: %v", err)
 	}
-}
-
-// toldAfter failures to put a certificate to use, people are told.
-const toldAfter = 3
-
-// deployed tells people that a new certificate does not come into use, and that it does
-// at last.
-func (a *Agent) deployed(ctx context.Context, before vault.Record, parts Parts) {
-	if parts.Post == nil {
-		return
-	}
-	rec, err := a.config.Store.Record(before.Sheet.Name)
-	if err != nil || rec.Current == nil {
-		return
-	}
-	was, is := failuresOf(before), failuresOf(rec)
-	id := "undeployed-" + rec.Current.SHA256
-	var n enroll.Notice
-	switch {
-	case is >= toldAfter && was < toldAfter:
-		n = enroll.Notice{ID: id, Severity: enroll.Error, Subject: "The new certificate of " + first(rec.Sheet) + " does not come into use",
-			Text: fmt.Sprintf("It was obtained, and %d times it could not be put in its place, or its command failed:\n%s\nThis is tried again; you will hear when it works.",
-				is, rec.Undeployed.Cause)}
-	case is == 0 && was >= toldAfter && rec.Undeployed == nil:
-		n = enroll.Notice{ID: id + "-recovered", Severity: enroll.Info, Subject: "The new certificate of " + first(rec.Sheet) + " is in use",
-			Text: "What failed before has worked now."}
-	default:
-		return
-	}
-	n.Time = a.config.Now()
-	n.Data = map[string]any{"kind": "undeployed", "certificate": rec.Sheet.Name, "names": rec.Sheet.Names, "failures": is}
-	if err := parts.Post.Put(context.WithoutCancel(ctx), n); err != nil {
-		a.warn(rec.Sheet.Name, "the message %q could not be handed over: %v", n.Subject, err)
-	}
-}
-
-func failuresOf(rec vault.Record) int {
-	if rec.Undeployed == nil {
-		return 0
-	}
-	return rec.Undeployed.Failures
-}
-
-func first(s vault.Sheet) string {
-	if len(s.Names) == 0 {
-		return s.Name
-	}
-	return s.Names[0]
 }
