@@ -331,8 +331,8 @@ func (m *market) anyKind(ctx context.Context) (string, error) {
 	return from(issued, demoTwo, caa.AnyKind)
 }
 
-// vetted plays the authority's registrar, who examines the bank and hands out a key,
-// and the bank's administrator, who enters it.
+// vetted plays the authority's registrar, who examines the bank, vouches that the domain
+// is the bank's, and hands out a key, and the bank's administrator, who enters it.
 func (m *market) vetted(ctx context.Context) (string, error) {
 	office := admin.Dial(admin.SocketPath(m.path(demoTwo)))
 	defer office.Close()
@@ -344,6 +344,11 @@ func (m *market) vetted(ctx context.Context) (string, error) {
 		Serial: "HRB 12345", Until: time.Now().AddDate(0, 3, 0)}
 	if _, err := admin.Call[desk.VettingWanted, desk.Customer](ctx, office, "customer.vet", desk.VettingWanted{Customer: customer.ID, Vetting: vetting}); err != nil {
 		return "", err
+	}
+	for _, act := range []string{"customer.domain.add", "customer.domain.vouch"} {
+		if _, err := admin.Call[desk.DomainNamed, desk.Domain](ctx, office, act, desk.DomainNamed{Customer: customer.ID, Domain: demoBank}); err != nil {
+			return "", err
+		}
 	}
 	key, err := admin.Call[acmeserver.KeyWanted, acmeserver.KeyMade](ctx, office, "eab.create", acmeserver.KeyWanted{Customer: customer.ID})
 	if err != nil {

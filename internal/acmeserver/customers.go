@@ -18,10 +18,11 @@ type Customers interface {
 	// BindingsOf gives all of the account's bindings: the pending and the ended ones,
 	// and those to suspended customers too.
 	BindingsOf(ctx context.Context, account string) ([]registry.Binding, error)
-	// Holders gives the ids of the customers that proved the domain or one above it.
-	Holders(ctx context.Context, domain string) ([]string, error)
-	// Choose gives the customer to ask for a domain; kind NotFound when nobody holds
-	// it, Conflict when several do and no contact tells them apart.
+	// Holders gives the customers that proved the domain or one above it, the suspended
+	// ones too.
+	Holders(ctx context.Context, domain string) ([]registry.Holder, error)
+	// Choose gives the customer to ask for a domain; kind NotFound when nobody active
+	// holds it, Conflict when several do and no contact tells them apart.
 	Choose(ctx context.Context, c registry.Choice) (registry.Customer, error)
 	// ByContact gives the customer who verified the address; kind NotFound, or
 	// Conflict when several did.
@@ -49,11 +50,27 @@ type Policy struct {
 }
 
 // confirmed tells whether there is a binding that a customer, or an external key,
-// made good; of nil: to any customer.
-func confirmed(all []registry.Binding, customers []string) bool {
-	return slices.ContainsFunc(all, func(b registry.Binding) bool {
-		return b.Holds() && (customers == nil || slices.Contains(customers, b.Customer))
-	})
+// made good.
+func confirmed(all []registry.Binding) bool {
+	return slices.ContainsFunc(all, func(b registry.Binding) bool { return b.Holds() })
+}
+
+// boundTo tells whether such a binding is to one of the customers that hold a name.
+func boundTo(all []registry.Binding, holders []registry.Holder) bool {
+	return slices.ContainsFunc(all, func(b registry.Binding) bool { return b.Holds() && among(holders, b.Customer) })
+}
+
+func among(holders []registry.Holder, customer string) bool {
+	return slices.ContainsFunc(holders, func(h registry.Holder) bool { return h.Customer == customer })
+}
+
+// unserved tells whether a name has holders, and all of them are suspended.
+func unserved(holders []registry.Holder) bool {
+	return len(holders) > 0 && !slices.ContainsFunc(holders, func(h registry.Holder) bool { return !h.Suspended })
+}
+
+func errUnserved(domain string) error {
+	return acme.Unauthorized("%s is registered by a customer of this authority who is suspended: nothing is certified for it until the administrators serve him again, or take the domain from him (chancery customer domain remove)", domain)
 }
 
 // mayOrder refuses an account that lacks a binding which no order can bring it.
@@ -62,7 +79,7 @@ func (s *Server) mayOrder(ctx context.Context, c *call) error {
 		return err
 	}
 	all, err := s.served(ctx, c.account)
-	if err != nil || c.account.Binding != "" || confirmed(all, nil) {
+	if err != nil || c.account.Binding != "" || confirmed(all) {
 		return err
 	}
 	s.askLater(c.account)
@@ -229,7 +246,7 @@ func (s *Server) vouch(ctx context.Context, a *Account, order *Order) (vouched, 
 	switch {
 	case err != nil:
 		return vouched{}, err
-	case !confirmed(all, nil):
+	case !confirmed(all):
 		return vouched{}, acme.NewProblem(acme.TypeExternalAccountRequired,
 			"profile %s (%s) is for accounts that are bound to a vetted customer, and this one is bound to none: use an account with that customer's external account key, or another profile", order.Profile, kind)
 	case len(found) == 0:
@@ -271,27 +288,32 @@ func (s *Server) vetted(ctx context.Context, all []registry.Binding, kind string
 	return found, nil
 }
 
-// oneOf tells which of several vetted customers is meant: the one who holds all
-// names of the order.
+// oneOf tells which of the vetted customers is meant: the one who holds all dns names
+// of the order. What an examination found of somebody may stand beside no name that he
+// has not proven as his, whoever holds its key.
 func (s *Server) oneOf(ctx context.Context, found []vetting, names []ca.Identifier) (vetting, error) {
-	if len(found) == 1 {
-		return found[0], nil
-	}
+	several := len(found) > 1
 	for _, name := range names {
+		if name.Type() != ca.TypeDNS {
+			continue // nobody holds an address
+		}
 		holders, err := s.holders(ctx, name)
 		if err != nil {
 			return vetting{}, err
 		}
-		found = slices.DeleteFunc(found, func(v vetting) bool { return !slices.Contains(holders, v.customer) })
+		found = slices.DeleteFunc(found, func(v vetting) bool { return !among(holders, v.customer) })
+		if len(found) == 0 && !several {
+			return vetting{}, acme.Unauthorized("the vetted customer behind this account has not proven to this authority that %s is his, and his organization stands in certificates for his own domains alone: have the administrators register it for him (chancery customer domain add, then verify or vouch), or use another profile", name.Base().Value())
+		}
 	}
 	if len(found) != 1 {
-		return vetting{}, acme.Unauthorized("the account is bound to several vetted customers, and the names of the order do not tell which of them is meant; use an account for each customer")
+		return vetting{}, acme.Unauthorized("the account is bound to several vetted customers, and the names of the order do not tell which of them is meant: all names have to be below domains that the same one has registered (chancery customer domain add); or use an account for each customer")
 	}
 	return found[0], nil
 }
 
 // holders gives the customers that hold a name. Nobody holds an address.
-func (s *Server) holders(ctx context.Context, name ca.Identifier) ([]string, error) {
+func (s *Server) holders(ctx context.Context, name ca.Identifier) ([]registry.Holder, error) {
 	if name.Type() != ca.TypeDNS {
 		return nil, nil
 	}

@@ -30,7 +30,7 @@ func (s *Server) served(ctx context.Context, a *Account) ([]registry.Binding, er
 		if b.Via == registry.ViaEAB && b.State == registry.Ended {
 			return nil, acme.Unauthorized("the binding of this account to the customer whose external account key opened it was ended: ask the administrators for another key, and open another account with it")
 		}
-		stopped = stopped || b.State == registry.Confirmed && b.Suspended && (b.Via == registry.ViaEAB || !confirmed(all, nil))
+		stopped = stopped || b.State == registry.Confirmed && b.Suspended && (b.Via == registry.ViaEAB || !confirmed(all))
 	}
 	if stopped {
 		return nil, acme.Unauthorized("the customer to whom this account is bound is suspended: nothing is certified for him until the administrators of this authority serve him again")
@@ -45,60 +45,58 @@ func (s *Server) mayIssue(ctx context.Context, a *Account, names []ca.Identifier
 	if err != nil {
 		return err
 	}
-	if s.Policy.Require && a.Binding == "" && !confirmed(all, nil) {
+	if s.Policy.Require && a.Binding == "" && !confirmed(all) {
 		return errUnbound()
 	}
 	for _, name := range names {
-		parted, err := s.parted(ctx, a, bound{all, name})
-		if err != nil {
+		if err := s.entitled(ctx, all, name); err != nil {
 			return err
-		}
-		if parted {
-			return acme.Unauthorized("the binding of this account to the customer who registered %s was ended since the name was proven; make a new order", name.Base().Value())
 		}
 	}
 	return nil
 }
 
-// bound is a name, and the bindings of an account that asks for it.
-type bound struct {
-	all  []registry.Binding
-	name ca.Identifier
-}
-
-// parted tells whether a binding was ended without which the account would not have
-// the name.
-func (s *Server) parted(ctx context.Context, a *Account, b bound) (bool, error) {
-	ended := func(one registry.Binding) bool { return one.State == registry.Ended }
-	if a.Binding != "" || !s.Policy.ByDomain || !slices.ContainsFunc(b.all, ended) {
-		return false, nil
+// entitled refuses a name that a customer holds to whom there is no good binding: one
+// that was ended, or whose customer is suspended, and one that nobody ever made since
+// the name was nobody's, or nobody was asked, when it was proven.
+func (s *Server) entitled(ctx context.Context, all []registry.Binding, name ca.Identifier) error {
+	if s.Customers == nil || !s.Policy.ByDomain {
+		return nil
 	}
-	holders, err := s.holders(ctx, b.name)
-	if err != nil || len(holders) == 0 || confirmed(b.all, holders) {
-		return false, err
+	holders, err := s.holders(ctx, name)
+	if err != nil || len(holders) == 0 || boundTo(all, holders) {
+		return err
 	}
-	return slices.ContainsFunc(b.all, func(one registry.Binding) bool { return ended(one) && slices.Contains(holders, one.Customer) }), nil
+	domain := name.Base().Value()
+	ended := func(b registry.Binding) bool { return b.State == registry.Ended && among(holders, b.Customer) }
+	switch {
+	case unserved(holders):
+		return errUnserved(domain)
+	case slices.ContainsFunc(all, ended):
+		return acme.Unauthorized("the binding of this account to the customer who registered %s was ended since the name was proven; make a new order", domain)
+	}
+	return acme.Unauthorized("%s is registered by a customer of this authority, and this account is not bound to him: make a new order, at which he is asked to confirm that the account is his, or use an account with an external account key of his", domain)
 }
 
 // reusable gives those of the account's valid authorisations that may be used again:
-// none from before bindings were required, while it has no binding, and none that
-// rests on one that was ended.
+// none from before bindings were required, while it has no binding, and none of a name
+// that a customer holds by now to whom the account is not bound.
 func (s *Server) reusable(ctx context.Context, a *Account, valid []Authorization) ([]Authorization, error) {
-	if a.Binding != "" || !s.Policy.Require && !s.Policy.ByDomain || len(valid) == 0 {
+	bare := s.Policy.Require && a.Binding == ""
+	if s.Customers == nil || !bare && !s.Policy.ByDomain || len(valid) == 0 {
 		return valid, nil
 	}
 	all, err := s.Customers.BindingsOf(ctx, a.ID)
-	if err != nil || s.Policy.Require && !confirmed(all, nil) {
+	if err != nil || bare && !confirmed(all) {
 		return nil, err
 	}
 	var left []Authorization
 	for _, one := range valid {
-		parted, err := s.parted(ctx, a, bound{all, one.Identifier})
-		if err != nil {
-			return nil, err
-		}
-		if !parted {
+		err := s.entitled(ctx, all, one.Identifier)
+		if err == nil {
 			left = append(left, one)
+		} else if _, ok := problemIn(err); !ok {
+			return nil, err
 		}
 	}
 	return left, nil

@@ -92,20 +92,22 @@ func (s *Server) standing(ctx context.Context, a *Authorization) (standing, erro
 	if err != nil {
 		return waiting, err
 	}
-	if account.Binding != "" || s.Customers == nil {
-		return granted, nil // an external binding: nobody is asked
+	var holders []registry.Holder
+	if s.Policy.ByDomain {
+		if holders, err = s.holders(ctx, a.Identifier); err != nil {
+			return waiting, err
+		}
 	}
-	holders, err := s.holders(ctx, a.Identifier)
 	switch {
-	case err != nil:
-		return waiting, err
-	case len(holders) == 0 || !s.Policy.ByDomain:
-		if !s.Policy.Require || confirmed(all, nil) {
+	case len(holders) == 0:
+		if !s.Policy.Require || account.Binding != "" || confirmed(all) {
 			return granted, nil
 		}
 		return waiting, acme.Unauthorized("%s was proven, but no customer of this authority registered it, and the account is bound to none: have the customer register the domain first, or use an account with an external account binding", a.Identifier.Value())
-	case confirmed(all, holders):
+	case boundTo(all, holders):
 		return granted, nil
+	case unserved(holders):
+		return waiting, errUnserved(a.Identifier.Base().Value())
 	}
 	return s.confirmation(ctx, &account, a)
 }
@@ -117,7 +119,7 @@ func (s *Server) confirmation(ctx context.Context, account *Account, a *Authoriz
 	customer, err := s.Customers.Choose(ctx, registry.Choice{Domain: domain, Contacts: account.Contacts})
 	switch {
 	case ca.KindOf(err) == ca.Conflict:
-		return waiting, acme.Unauthorized("%s was proven, but several customers of this authority registered it, and no contact of the account is a verified address of one of them: give the account such a contact, or use one with an external account binding", domain)
+		return waiting, acme.Unauthorized("%s was proven, but several customers of this authority registered it, and no contact of the account is a verified address of one of them: give the account such a contact, or use one with an external account binding to one of them", domain)
 	case err != nil:
 		return waiting, err
 	}
@@ -137,9 +139,9 @@ func (s *Server) confirmation(ctx context.Context, account *Account, a *Authoriz
 	case registry.Confirmed:
 		return granted, nil
 	case registry.Refused:
-		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it refused to have this account bound to him; if that was a mistake, have him bind it, or use an account with an external account binding", domain)
+		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it refused to have this account bound to him; if that was a mistake, have him bind it, or use an account with an external account key of his", domain)
 	case registry.Ended:
-		return waiting, acme.Unauthorized("%s was proven, but the binding of this account to the customer who registered it was ended; after a day he is asked again, or use an account with an external account binding", domain)
+		return waiting, acme.Unauthorized("%s was proven, but the binding of this account to the customer who registered it was ended; after a day he is asked again, or use an account with an external account key of his", domain)
 	case registry.TimedOut:
 		return waiting, acme.Unauthorized("%s was proven, but the customer who registered it did not confirm in time that this account is his; make a new order to have him asked again, or use an account with an external account binding", domain)
 	}

@@ -141,10 +141,11 @@ type ACME struct {
 	// Accounts need a binding to a customer: an external one, or one that the
 	// customer confirmed (bind_by_domain, bind_by_mail).
 	RequireBinding bool `toml:"require_binding" live:"yes"`
-	// An account without external binding that proves a domain of a customer's
-	// gets its authorization only after that customer confirmed, on the page
-	// that a mail leads to or by "chancery binding". Needs section mail, or
-	// somebody who looks at "chancery binding list".
+	// An account that proves a domain of a customer's gets its authorization only
+	// if it is bound to him: opened with a key of his (another's does not count),
+	// or after he confirmed, on the page that a mail leads to or by "chancery
+	// binding". Needs section mail, or somebody who looks at "chancery binding
+	// list". A suspended customer's domains are refused.
 	BindByDomain bool `toml:"bind_by_domain" live:"yes"`
 	// The contact address of a new account asks the customer of that address to
 	// confirm that the account is his. Anybody can write any address there, so

@@ -386,6 +386,12 @@ func TestCAALabelOfAVettedCustomer(t *testing.T) {
 	if _, err := obtain("tls-server"); refusal(err) == nil || refusal(err).Type != acme.TypeCAA {
 		t.Errorf("another kind: %v", err)
 	}
+	if _, err := obtain("ev"); refusal(err) == nil || refusal(err).Type != acme.TypeUnauthorized || !strings.Contains(err.Error(), "customer domain add") {
+		t.Errorf("a domain that is not known to be his: %v", err)
+	}
+	for _, act := range []string{"customer.domain.add", "customer.domain.vouch"} {
+		must[desk.Domain](t)(ask[desk.DomainNamed, desk.Domain](s, act, desk.DomainNamed{Customer: customer.ID, Domain: "bank.example"}))
+	}
 	chain, err := obtain("ev")
 	if err != nil {
 		t.Fatal(err)

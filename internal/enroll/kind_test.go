@@ -33,6 +33,11 @@ func vetted(t *testing.T, ca *testca.CA) acme.ExternalAccount {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, act := range []string{"customer.domain.add", "customer.domain.vouch"} {
+		if _, err := admin.Call[desk.DomainNamed, desk.Domain](t.Context(), c, act, desk.DomainNamed{Customer: customer.ID, Domain: "shop.example"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return keyOf(t, ca, acmeserver.KeyWanted{Customer: customer.ID})
 }
 

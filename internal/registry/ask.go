@@ -68,7 +68,7 @@ func (r *Registry) checked(ctx context.Context, a Asking) (Asking, error) {
 		return a, ca.Errorf(ca.Invalid, "a question is asked for a domain, for an address, or by an administrator")
 	}
 	holders, err := r.holders(ctx, Choice{Domain: a.Domain})
-	if err == nil && !slices.ContainsFunc(holders, func(h Holder) bool { return h.Customer == a.Customer }) {
+	if err == nil && !slices.ContainsFunc(holders, func(h Holder) bool { return h.Customer == a.Customer && !h.Suspended }) {
 		err = ca.Errorf(ca.Denied, "the customer has not proven the domain, or is suspended")
 	}
 	a.Domain = strings.ToLower(a.Domain)
@@ -94,39 +94,36 @@ func (r *Registry) standing(ctx context.Context, a Asking) (Binding, bool, error
 	return Binding{}, false, nil
 }
 
-// Choose finds the customer whom a domain speaks for: the only one who has proven
-// it or a domain above it, or of several the only one who has one of the contacts
-// as a verified address. Kind NotFound if nobody has, Conflict if it cannot be said
+// Choose finds the customer whom a domain speaks for: the only active one who has
+// proven it or a domain above it, or of several the only one who has one of the
+// contacts as a verified address. Kind NotFound if nobody has, Conflict if it cannot be said
 // who, BadName.
 func (r *Registry) Choose(ctx context.Context, c Choice) (Customer, error) {
 	holders, err := r.holders(ctx, c)
 	if err != nil {
 		return Customer{}, err
 	}
+	holders = slices.DeleteFunc(holders, func(h Holder) bool { return h.Suspended })
 	if known := slices.DeleteFunc(slices.Clone(holders), func(h Holder) bool { return !h.Known }); len(known) > 0 {
 		holders = known
 	}
 	switch len(holders) {
 	case 0:
-		return Customer{}, ca.Errorf(ca.NotFound, "no customer of this authority has proven the domain")
+		return Customer{}, ca.Errorf(ca.NotFound, "no customer of this authority whom it serves has proven the domain")
 	case 1:
 		return r.Customer(ctx, holders[0].Customer)
 	}
 	return Customer{}, ca.Errorf(ca.Conflict, "several customers have proven this domain: give the account a contact that is a verified address of one of them, or open an account with an external account key")
 }
 
-// Holders gives the ids of the active customers who have proven a domain, which may
-// begin with "*.", or one above it. Kind BadName.
-func (r *Registry) Holders(ctx context.Context, domain string) ([]string, error) {
-	found, err := r.holders(ctx, Choice{Domain: domain})
-	var all []string
-	for _, h := range found {
-		all = append(all, h.Customer)
-	}
-	return all, err
+// Holders gives the customers who have proven a domain, which may begin with "*.", or
+// one above it. The suspended ones are among them: that a customer is not served makes
+// his domains nobody else's. Kind BadName.
+func (r *Registry) Holders(ctx context.Context, domain string) ([]Holder, error) {
+	return r.holders(ctx, Choice{Domain: domain})
 }
 
-// holders gives the active customers of a domain.
+// holders gives the customers of a domain.
 func (r *Registry) holders(ctx context.Context, c Choice) ([]Holder, error) {
 	id, err := ca.DNS(c.Domain)
 	if err != nil {

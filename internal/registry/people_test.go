@@ -135,7 +135,7 @@ func TestDomains(t *testing.T) {
 		holds := func(domain string, want bool) {
 			d.t.Helper()
 			found, err := d.Holders(ctx, domain)
-			if err != nil || (len(found) == 1 && found[0] == c.ID) != want {
+			if err != nil || (len(found) == 1 && found[0].Customer == c.ID) != want {
 				d.t.Errorf("holders of %s: %v, %v", domain, found, err)
 			}
 		}
