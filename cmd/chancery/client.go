@@ -20,7 +20,7 @@ import (
 // clientFlags are those of every command of the client. What was not given is as the
 // settings say.
 type clientFlags struct {
-	resolvers, trusted, only  []string
+	resolvers, trusted        []string
 	dnssec, rules, identities string
 	roots                     string
 	discovery                 bool

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chancery/internal/plain"
 )
 
 // Service tells the service manager how the agent does, as sd_notify(3) describes: a
@@ -75,4 +77,4 @@ func (s *Service) send(lines ...string) {
 	}
 }
 
-func line(text string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(text) }
+func line(text string) string { return plain.Folded(text) }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"chancery/internal/plain"
 )
 
 // Units says what systemd units are for. Paths are absolute.
@@ -65,7 +67,7 @@ SystemCallArchitectures=native
 // a unit.
 func (u Units) Files() ([]Unit, error) {
 	for _, path := range append([]string{u.Binary, u.Config, u.Data}, u.Write...) {
-		if path != "" && (!filepath.IsAbs(path) || strings.ContainsAny(path, "\n\r\t\"\\'%$")) {
+		if path != "" && (!filepath.IsAbs(path) || plain.Line(path, -1) != path || strings.ContainsAny(path, "\"\\'%$")) {
 			return nil, fmt.Errorf("the path %q cannot stand in a systemd unit: use an absolute one without quotes, %%, $ or \\", path)
 		}
 	}

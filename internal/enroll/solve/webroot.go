@@ -19,7 +19,8 @@ import (
 // own take several Choices.
 type Webroot struct {
 	// Dir must exist. Symbolic links inside of it are followed as long as they do not lead
-	// out of it.
+	// out of it; those on the way to it are the administrator's affair, as nothing but
+	// .well-known/acme-challenge with public files is made there and nothing else touched.
 	Dir string
 }
 
