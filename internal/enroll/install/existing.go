@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -20,7 +21,7 @@ func Existing(t Target) (*x509.Certificate, error) {
 		if path == "" {
 			continue
 		}
-		text, err := os.ReadFile(path)
+		text, err := read(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -64,7 +65,7 @@ func (t Target) Holds(b Bundle) (bool, error) {
 		if err != nil {
 			return false, durable.Explain(err, p.path)
 		}
-		data, err := os.ReadFile(p.path)
+		data, err := read(p.path)
 		if err != nil {
 			return false, durable.Explain(err, p.path)
 		}
@@ -74,6 +75,31 @@ func (t Target) Holds(b Bundle) (bool, error) {
 		}
 	}
 	return t.PKCS12 == "" || t.pkcs12Holds(b), nil
+}
+
+// mostRead is more than any file that is installed.
+const mostRead = 4 << 20
+
+// read reads a file that may be another user's: no pipe holds it up, nothing endless
+// fills the memory. Callers add the path to errors.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &TargetError{Reason: "is no file but " + kind(info) + ": name a file"}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostRead+1))
+	if err == nil && len(data) > mostRead {
+		return nil, &TargetError{Reason: "is there and larger than what is installed can be: move it away if it may be replaced"}
+	}
+	return data, err
 }
 
 func owned(info fs.FileInfo, o durable.Owner) bool {

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -33,7 +32,7 @@ func (t Target) pkcs12(b Bundle) ([]byte, error) {
 
 // pkcs12Leaf gives the certificate in the file that is there, nil if there is none.
 func (t Target) pkcs12Leaf() (*x509.Certificate, error) {
-	data, err := os.ReadFile(t.PKCS12)
+	data, err := read(t.PKCS12)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -52,7 +51,7 @@ func (t Target) pkcs12Leaf() (*x509.Certificate, error) {
 }
 
 func (t Target) pkcs12Holds(b Bundle) bool {
-	data, err := os.ReadFile(t.PKCS12)
+	data, err := read(t.PKCS12)
 	if err != nil {
 		return false
 	}

@@ -104,6 +104,22 @@ func TestExchangedOnTheWay(t *testing.T) {
 	}
 }
 
+// What is there and is no file, or has no end, is told and not waited for.
+func TestExistingIsNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	check(t, syscall.Mkfifo(pipe, 0o600))
+	for _, path := range []string{pipe, "/dev/zero", filepath.Dir(pipe)} {
+		for _, target := range []Target{{Cert: path}, {PKCS12: path, PKCS12Password: "file:/dev/null"}} {
+			if _, err := Existing(target); !isTargetError(err) {
+				t.Errorf("%+v: %v", target, err)
+			}
+			if _, err := target.Holds(bundle(t, 1)); err == nil && target.Cert != "" {
+				t.Errorf("%+v may hold something", target)
+			}
+		}
+	}
+}
+
 // Who may pass a directory and not look into it can install below it.
 func TestPassage(t *testing.T) {
 	if os.Geteuid() == 0 {
