@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chancery/internal/durable"
+	"chancery/internal/owned"
 )
 
 const (
@@ -21,20 +22,20 @@ const (
 )
 
 // openDir makes the directory if needed, for its owner only, and refuses one
-// that others may write to: they could put their own keys there.
+// that others may write to, or that holds what is another's: keys of their own.
 func openDir(dir string) error {
 	if dir == "" {
 		return errors.New("no key directory was given")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("the key directory cannot be made: %w", err)
+	err := owned.MakeDir(dir)
+	if err == nil {
+		err = owned.Entries(dir)
 	}
-	info, err := os.Stat(dir)
+	if refusal, ok := errors.AsType[*owned.Refusal](err); ok {
+		return fmt.Errorf("the key directory: %w: %w", ErrPermissions, refusal)
+	}
 	if err != nil {
-		return fmt.Errorf("the key directory cannot be read: %w", err)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("the key directory %s: %w (its mode is %04o); run chmod 700 %s", dir, ErrPermissions, info.Mode().Perm(), dir)
+		return fmt.Errorf("the key directory cannot be made or read: %w", err)
 	}
 	return nil
 }

@@ -228,7 +228,12 @@ func TestRetire(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	old := syscall.Umask(0) // the most careless there is
 	defer syscall.Umask(old)
-	s, dir := newStore(t)
+	top := t.TempDir()
+	if err := os.Chmod(top, 0o755); err != nil { // everybody's, by this mask
+		t.Fatal(err)
+	}
+	dir := filepath.Join(top, "keys")
+	s := must(Open(Config{Dir: dir}))
 	must(s.Generate(t.Context(), "a", Ed25519))
 	must(s.Sealer(t.Context(), "b"))
 	must(s.Generate(t.Context(), "c", Ed25519))
@@ -248,11 +253,28 @@ func TestPermissions(t *testing.T) {
 	if mode := must(os.Stat(dir)).Mode().Perm(); mode != 0o700 {
 		t.Errorf("the directory has mode %v", mode)
 	}
-	if err := os.Chmod(dir, 0o770); err != nil {
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(Config{Dir: dir}); !errors.Is(err, ErrPermissions) || !strings.Contains(err.Error(), "chmod 700 "+dir) {
 		t.Errorf("an open directory: %v", err)
+	}
+}
+
+// Keys that another user put there are none of ours.
+func TestPreparedByAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give files to another user")
+	}
+	for _, name := range []string{"", "a.key.age", "identity"} {
+		s, dir := newStore(t)
+		must(s.Generate(t.Context(), "a", Ed25519))
+		if err := os.Chown(filepath.Join(dir, name), 54321, 54321); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Config{Dir: dir}); !errors.Is(err, ErrPermissions) || !strings.Contains(err.Error(), "user 54321") {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
 

@@ -43,65 +43,72 @@ type self struct{ uid, gid int }
 
 func us() self { return self{os.Geteuid(), os.Getegid()} }
 
-// apart tells whether somebody else than root and us owns it.
-func (s self) apart(info fs.FileInfo) (uid int, yes bool) {
-	status, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return -1, true
-	}
-	uid = int(status.Uid)
-	return uid, uid != 0 && uid != s.uid
+// facts are what is judged of a file or directory.
+type facts struct {
+	uid, gid int // -1 = not known
+	mode     fs.FileMode
 }
+
+func factsOf(info fs.FileInfo) facts {
+	f := facts{-1, -1, info.Mode()}
+	if status, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.uid, f.gid = int(status.Uid), int(status.Gid)
+	}
+	return f
+}
+
+// apart tells whether somebody else than root and us owns it.
+func (s self) apart(f facts) bool { return f.uid != 0 && f.uid != s.uid }
 
 // shared tells whether the mode lets others write. A group with the number of this user,
 // as most systems make one for each, is this user's alone; root's is not, as it is where
 // operators are put.
-func (s self) shared(info fs.FileInfo) bool {
-	mode := info.Mode().Perm()
-	if status, ok := info.Sys().(*syscall.Stat_t); ok && s.uid != 0 && s.uid == s.gid && int(status.Gid) == s.gid {
+func (s self) shared(f facts) bool {
+	mode := f.mode.Perm()
+	if s.uid != 0 && s.uid == s.gid && f.gid == s.gid {
 		mode &^= 0o020
 	}
 	return mode&0o022 != 0
 }
 
 // final judges the directory that is asked for.
-func (s self) final(dir string, info fs.FileInfo) error {
-	if uid, yes := s.apart(info); yes {
-		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who may have prepared what is in it: run this as that user, choose another directory with --data, or look at all that is in it, remove what is not yours, and run chown -hR %d %s", Name(uid), s.uid, dir)}
+func (s self) final(dir string, f facts) error {
+	if s.apart(f) {
+		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who may have prepared what is in it: run this as that user, choose another directory with --data, or look at all that is in it, remove what is not yours, and run chown -hR %d %s", Name(f.uid), s.uid, dir)}
 	}
-	if s.shared(info) {
-		return &Refusal{dir, fmt.Sprintf("others may change it (its mode is %04o): they could put their own files there; look at what is in it, then run chmod 700 %s", info.Mode().Perm(), dir)}
+	if s.shared(f) {
+		return &Refusal{dir, fmt.Sprintf("others may change it (its mode is %04o): they could put their own files there; look at what is in it, then run chmod 700 %s", f.mode.Perm(), dir)}
 	}
 	return nil
 }
 
 // passed judges a directory on the way. One with the sticky bit, as /tmp, may let
 // everybody add, as what is ours stays in place; one of root's group may let that group.
-func (s self) passed(dir string, info fs.FileInfo) error {
-	if uid, yes := s.apart(info); yes {
-		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who could exchange what is in it: run this as that user, or keep the data elsewhere", Name(uid))}
+func (s self) passed(dir string, f facts) error {
+	if s.apart(f) {
+		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who could exchange what is in it: run this as that user, or keep the data elsewhere", Name(f.uid))}
 	}
-	mode := info.Mode()
-	if status, ok := info.Sys().(*syscall.Stat_t); ok && (status.Gid == 0 || int(status.Gid) == s.gid) {
+	mode := f.mode
+	if f.gid == 0 || f.gid == s.gid {
 		mode &^= 0o020
 	}
 	if mode&fs.ModeSticky == 0 && mode.Perm()&0o022 != 0 {
-		return &Refusal{dir, fmt.Sprintf("others may exchange what is in this directory (its mode is %04o): run chmod go-w %s, or keep the data elsewhere", info.Mode().Perm(), dir)}
+		return &Refusal{dir, fmt.Sprintf("others may exchange what is in this directory (its mode is %04o): run chmod go-w %s, or keep the data elsewhere", f.mode.Perm(), dir)}
 	}
 	return nil
 }
 
 // entry judges what a directory of ours holds, itself and not what a link leads to.
-func (s self) entry(name string, info fs.FileInfo) error {
-	if uid, yes := s.apart(info); yes {
+func (s self) entry(name string, f facts) error {
+	if s.apart(f) {
 		what := "belongs to"
-		if info.Mode().Type() == fs.ModeSymlink {
+		if f.mode.Type() == fs.ModeSymlink {
 			what = "is a symbolic link of"
 		}
-		return &Refusal{name, fmt.Sprintf("%s %s, and not to who uses it: remove it, or look at what is in it and run chown -h %d %s", what, Name(uid), s.uid, name)}
+		return &Refusal{name, fmt.Sprintf("%s %s, and not to who uses it: remove it, or look at what is in it and run chown -h %d %s", what, Name(f.uid), s.uid, name)}
 	}
-	if info.Mode().Type() != fs.ModeSymlink && s.shared(info) {
-		return &Refusal{name, fmt.Sprintf("others may change it (its mode is %04o): look at what is in it, then run chmod go-w %s", info.Mode().Perm(), name)}
+	if f.mode.Type() != fs.ModeSymlink && s.shared(f) {
+		return &Refusal{name, fmt.Sprintf("others may change it (its mode is %04o): look at what is in it, then run chmod go-w %s", f.mode.Perm(), name)}
 	}
 	return nil
 }
@@ -137,7 +144,7 @@ func (s self) walk(dir string) error {
 			}
 			continue
 		}
-		if err := s.passed(here, info); err != nil {
+		if err := s.passed(here, factsOf(info)); err != nil {
 			return err
 		}
 		full := path.Join(here, name)
@@ -148,7 +155,7 @@ func (s self) walk(dir string) error {
 			here = full
 			continue
 		}
-		if err := s.entry(full, info); err != nil {
+		if err := s.entry(full, factsOf(info)); err != nil {
 			return err
 		}
 		if links++; links > mostLinks {
@@ -169,7 +176,7 @@ func (s self) walk(dir string) error {
 	if !info.IsDir() {
 		return &Refusal{here, "is a file where a directory should be: move it away, or choose another place"}
 	}
-	return s.final(here, info)
+	return s.final(here, factsOf(info))
 }
 
 // MakeDir makes the directory, for its owner alone, if it is not there, and judges it as
@@ -195,7 +202,7 @@ func Entry(name string) error {
 	if err != nil {
 		return err
 	}
-	return us().entry(name, info)
+	return us().entry(name, factsOf(info))
 }
 
 // Entries judges all that a directory holds, as [Entry].
@@ -232,15 +239,25 @@ func Opened(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	return us().content(f.Name(), info)
+	return us().content(f.Name(), factsOf(info))
 }
 
-func (s self) content(name string, info fs.FileInfo) error {
-	if uid, yes := s.apart(info); yes {
-		return &Refusal{name, fmt.Sprintf("this file belongs to %s, who may change it at any time: run this as that user, or look at what is in it and run chown %d %s", Name(uid), s.uid, name)}
+// Descriptor judges a regular file that is open as [Open] does, at the price of one
+// system call.
+func Descriptor(name string, fd int) error {
+	var status syscall.Stat_t
+	if err := syscall.Fstat(fd, &status); err != nil {
+		return err
 	}
-	if info.Mode().IsRegular() && s.shared(info) {
-		return &Refusal{name, fmt.Sprintf("others may change this file (its mode is %04o): look at what is in it, then run chmod go-w %s", info.Mode().Perm(), name)}
+	return us().content(name, facts{int(status.Uid), int(status.Gid), fs.FileMode(status.Mode & 0o777)})
+}
+
+func (s self) content(name string, f facts) error {
+	if s.apart(f) {
+		return &Refusal{name, fmt.Sprintf("this file belongs to %s, who may change it at any time: run this as that user, or look at what is in it and run chown %d %s", Name(f.uid), s.uid, name)}
+	}
+	if f.mode.IsRegular() && s.shared(f) {
+		return &Refusal{name, fmt.Sprintf("others may change this file (its mode is %04o): look at what is in it, then run chmod go-w %s", f.mode.Perm(), name)}
 	}
 	return nil
 }

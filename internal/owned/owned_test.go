@@ -6,9 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 func check(t *testing.T, err error) {
@@ -27,46 +25,33 @@ func refused(t *testing.T, err error, path, says string) {
 	}
 }
 
-// thing is a file of anybody's.
-type thing struct {
-	uid, gid uint32
-	mode     fs.FileMode
-}
-
-func (f thing) Name() string       { return "x" }
-func (f thing) Size() int64        { return 0 }
-func (f thing) Mode() fs.FileMode  { return f.mode }
-func (f thing) ModTime() time.Time { return time.Time{} }
-func (f thing) IsDir() bool        { return f.mode.IsDir() }
-func (f thing) Sys() any           { return &syscall.Stat_t{Uid: f.uid, Gid: f.gid} }
-
 func TestJudgement(t *testing.T) {
 	root, alice, staff := self{0, 0}, self{1000, 1000}, self{1000, 50}
 	const dir, sticky, link = fs.ModeDir, fs.ModeDir | fs.ModeSticky, fs.ModeSymlink
 	for _, test := range []struct {
 		name                           string
 		who                            self
-		what                           thing
+		what                           facts
 		final, passed, entry, contents bool
 	}{
-		{"one's own", alice, thing{1000, 1000, dir | 0o755}, true, true, true, true},
-		{"root's", alice, thing{0, 0, dir | 0o755}, true, true, true, true},
-		{"another's", alice, thing{1001, 1001, dir | 0o700}, false, false, false, false},
-		{"a user's, for root", root, thing{1000, 1000, dir | 0o700}, false, false, false, false},
-		{"everybody's", alice, thing{1000, 1000, dir | 0o777}, false, false, false, true},
-		{"temporary", alice, thing{0, 0, sticky | 0o777}, false, true, false, true},
-		{"a user's own group", alice, thing{1000, 1000, dir | 0o770}, true, true, true, true},
-		{"a mount's group, which is the user's own", alice, thing{0, 1000, dir | fs.ModeSetgid | 0o775}, true, true, true, true},
-		{"a group of several", staff, thing{1000, 50, dir | 0o770}, false, true, false, true},
-		{"a foreign group", alice, thing{1000, 50, dir | 0o770}, false, false, false, true},
-		{"root's group", root, thing{0, 0, dir | 0o775}, false, true, false, true},
-		{"a file of one's own", alice, thing{1000, 50, 0o644}, true, true, true, true},
-		{"a file for a group", staff, thing{1000, 50, 0o664}, false, true, false, false},
-		{"a file for the own group", alice, thing{1000, 1000, 0o664}, true, true, true, true},
-		{"a file for everybody", root, thing{0, 0, 0o666}, false, false, false, false},
-		{"a link of one's own", alice, thing{1000, 1000, link | 0o777}, false, false, true, true},
-		{"a link of another's", root, thing{1000, 1000, link | 0o777}, false, false, false, false},
-		{"a pipe of one's own", root, thing{0, 0, fs.ModeNamedPipe | 0o666}, false, false, false, true},
+		{"one's own", alice, facts{1000, 1000, dir | 0o755}, true, true, true, true},
+		{"root's", alice, facts{0, 0, dir | 0o755}, true, true, true, true},
+		{"another's", alice, facts{1001, 1001, dir | 0o700}, false, false, false, false},
+		{"a user's, for root", root, facts{1000, 1000, dir | 0o700}, false, false, false, false},
+		{"everybody's", alice, facts{1000, 1000, dir | 0o777}, false, false, false, true},
+		{"temporary", alice, facts{0, 0, sticky | 0o777}, false, true, false, true},
+		{"a user's own group", alice, facts{1000, 1000, dir | 0o770}, true, true, true, true},
+		{"a mount's group, which is the user's own", alice, facts{0, 1000, dir | fs.ModeSetgid | 0o775}, true, true, true, true},
+		{"a group of several", staff, facts{1000, 50, dir | 0o770}, false, true, false, true},
+		{"a foreign group", alice, facts{1000, 50, dir | 0o770}, false, false, false, true},
+		{"root's group", root, facts{0, 0, dir | 0o775}, false, true, false, true},
+		{"a file of one's own", alice, facts{1000, 50, 0o644}, true, true, true, true},
+		{"a file for a group", staff, facts{1000, 50, 0o664}, false, true, false, false},
+		{"a file for the own group", alice, facts{1000, 1000, 0o664}, true, true, true, true},
+		{"a file for everybody", root, facts{0, 0, 0o666}, false, false, false, false},
+		{"a link of one's own", alice, facts{1000, 1000, link | 0o777}, false, false, true, true},
+		{"a link of another's", root, facts{1000, 1000, link | 0o777}, false, false, false, false},
+		{"a pipe of one's own", root, facts{0, 0, fs.ModeNamedPipe | 0o666}, false, false, false, true},
 	} {
 		for what, got := range map[string][2]bool{
 			"final":    {test.who.final("/x", test.what) == nil, test.final},

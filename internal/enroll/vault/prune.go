@@ -111,6 +111,9 @@ func (v *Vault) used() map[string]bool {
 		if r.Pending != nil {
 			add(r.Pending.Directory)
 		}
+		for _, p := range r.Kept {
+			add(p.Directory)
+		}
 	}
 	return used
 }

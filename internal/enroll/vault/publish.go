@@ -68,7 +68,7 @@ func (v *Vault) PendingKey(ctx context.Context, name, keyType string) (key crypt
 				return err
 			}
 			wanted := keyType == "" || install.KeyType(key.Public()) == keyType
-			if r.Pending != nil || wanted && !spent(dir, r, key) {
+			if r.Pending != nil || len(r.Kept) > 0 || wanted && !spent(dir, r, key) {
 				return nil
 			}
 			if err := durable.Remove(path); err != nil {
@@ -118,7 +118,7 @@ func (v *Vault) DropPending(ctx context.Context, name string) error {
 		return err
 	}
 	return inDir(ctx, dir, func() error {
-		if err := changeRecord(dir, func(r *Record) error { r.Pending = nil; return nil }); err != nil {
+		if err := changeRecord(dir, func(r *Record) error { r.Pending, r.Kept = nil, nil; return nil }); err != nil {
 			return err
 		}
 		return durable.Remove(filepath.Join(dir, pendingKey))
@@ -188,7 +188,7 @@ func (v *Vault) Publish(ctx context.Context, name string, p Publication) (Issued
 
 // published is the record's part.
 func (r *Record) published(i Issued) {
-	r.Current, r.Pending, r.Window, r.Tries = &i, nil, nil, Tries{}
+	r.Current, r.Pending, r.Kept, r.Window, r.Tries = &i, nil, nil, nil, Tries{}
 	r.Revoked = time.Time{}
 	r.Undeployed = &Undeployed{Generation: i.Generation, Since: i.ObtainedAt}
 }

@@ -44,6 +44,7 @@ import (
 	"syscall"
 
 	"chancery/internal/durable"
+	"chancery/internal/owned"
 )
 
 // Vault is the state below one directory. Its methods may be used by several
@@ -85,19 +86,35 @@ func Open(dir string) (*Vault, error) {
 		return nil, err
 	}
 	v := &Vault{dir: dir}
-	for _, d := range []string{dir, v.path("cas"), v.path("eab"), v.path("certificates")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("the data directory cannot be made: %w", durable.Explain(err, d))
-		}
-		info, err := os.Stat(d)
-		if err != nil {
-			return nil, durable.Explain(err, d)
-		}
-		if info.Mode().Perm()&0o022 != 0 {
-			return nil, &FileError{Path: d, Reason: fmt.Sprintf("others may change it (its mode is %04o): they could put their own keys there; run chmod 700 %s after you looked at what is in it", info.Mode().Perm(), d)}
-		}
+	if err := v.own(); err != nil {
+		return nil, err
 	}
 	return v, nil
+}
+
+// own makes the directories and refuses them if somebody else could have put anything
+// there, or could do so: records hold commands.
+func (v *Vault) own() error {
+	shelves := []string{v.path("cas"), v.path("eab"), v.path("certificates")}
+	for _, d := range append([]string{v.dir}, shelves...) {
+		if err := owned.MakeDir(d); err != nil {
+			return foreign(err, d)
+		}
+	}
+	for _, d := range append([]string{v.dir}, shelves...) {
+		if err := owned.Entries(d); err != nil {
+			return foreign(err, d)
+		}
+	}
+	return nil
+}
+
+// foreign words a refusal as the vault's.
+func foreign(err error, dir string) error {
+	if refusal, ok := errors.AsType[*owned.Refusal](err); ok {
+		return &FileError{Path: refusal.Path, Reason: refusal.Reason}
+	}
+	return fmt.Errorf("the data directory cannot be used: %w", durable.Explain(err, dir))
 }
 
 // Dir is the vault's directory, absolute.
@@ -135,14 +152,20 @@ func read(path string, into any) error {
 // readFile reads a small file with as few system calls as can be: an agent reads
 // ten thousand.
 func readFile(path string) ([]byte, error) {
-	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
+		if errors.Is(err, syscall.ELOOP) {
+			return nil, &FileError{Path: path, Reason: "this is a symbolic link, and the vault makes none for files: see where it leads, and put the file itself here"}
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 		}
 		return nil, durable.Explain(err, path)
 	}
 	defer syscall.Close(fd)
+	if err := owned.Descriptor(path, fd); err != nil {
+		return nil, foreign(err, path)
+	}
 	data := make([]byte, 0, 4<<10)
 	for {
 		n, err := syscall.Read(fd, data[len(data):cap(data)])

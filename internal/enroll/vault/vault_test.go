@@ -265,7 +265,10 @@ func TestEAB(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	old := umask(0)
 	defer umask(old)
-	v := open(t)
+	top := t.TempDir()
+	check(t, os.Chmod(top, 0o755)) // everybody's, by this mask
+	v, err := Open(filepath.Join(top, "vault"))
+	check(t, err)
 	fill(t, v)
 	seen := 0
 	check(t, filepath.WalkDir(v.Dir(), func(path string, e fs.DirEntry, err error) error {
