@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"chancery/internal/owned"
 )
 
 // Secret is something that must not be printed: a passphrase or a password. It
@@ -73,26 +75,24 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // secretLimit is the most octets a secret may have.
 const secretLimit = 64 << 10
 
+// shareable are the permission bits that no secret named by a configuration may have:
+// its group may read it, as a service may share it with this program, others may not.
+// Whether the group may write is [owned.Opened]'s to say.
+const shareable = 0o007
+
 // ReadSecret reads a secret from where a configuration says it is:
 //
-//	file:PATH         a file that only its owner can read
+//	file:PATH         a file of this user's or root's that others cannot read; its group may
 //	credential:NAME   a systemd credential, in $CREDENTIALS_DIRECTORY
 //
 // One line break at the end is not part of it. Other forms are refused, the
 // environment in particular: every process of the user can read it, and crash
 // reports carry it along. Errors are [ErrSecret] and [ErrPermissions].
-func ReadSecret(spec string) (Secret, error) { return readSecret(spec, 0o077) }
-
-// ReadSharedSecret is [ReadSecret] for what a service of its own shares with this
-// program, such as a name server's key: the file's group may read it, too.
-func ReadSharedSecret(spec string) (Secret, error) { return readSecret(spec, 0o007) }
-
-// readSecret refuses a file on which one of the forbidden permission bits is set.
-func readSecret(spec string, forbidden fs.FileMode) (Secret, error) {
+func ReadSecret(spec string) (Secret, error) {
 	form, what, _ := strings.Cut(spec, ":")
 	switch {
 	case form == "file" && what != "":
-		return readSecretFile(what, forbidden)
+		return readSecretFile(what, shareable)
 	case form == "credential" && what != "":
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
@@ -101,9 +101,7 @@ func readSecret(spec string, forbidden fs.FileMode) (Secret, error) {
 		if what != filepath.Base(what) || what == "." || what == ".." {
 			return Secret{}, fmt.Errorf("%w: %q is not the name of a credential", ErrSecret, what)
 		}
-		// systemd makes the file readable to a group when it is the service's
-		// user that must read it; the directory is closed to others.
-		return readSecretFile(filepath.Join(dir, what), 0o007)
+		return readSecretFile(filepath.Join(dir, what), shareable)
 	}
 	// The text is not repeated: somebody may have put the secret itself there.
 	return Secret{}, fmt.Errorf("%w: say where it is as file:PATH or credential:NAME; secrets are not read from the configuration or the environment", ErrSecret)
@@ -126,11 +124,14 @@ func readSecretFile(path string, forbidden fs.FileMode) (Secret, error) {
 	}
 	if info.Mode().Perm()&forbidden != 0 {
 		mode := "600"
-		if forbidden == 0o007 {
+		if forbidden == shareable {
 			mode = "o="
 		}
 		return Secret{}, fmt.Errorf("%s: %w (its mode is %04o); run chmod %s %s, and replace the secret if somebody may have seen it",
 			path, ErrPermissions, info.Mode().Perm(), mode, path)
+	}
+	if err := owned.Opened(f); err != nil {
+		return Secret{}, fmt.Errorf("%w: %w", ErrPermissions, err)
 	}
 	value, err := io.ReadAll(io.LimitReader(f, secretLimit+1))
 	if err != nil {

@@ -66,10 +66,9 @@ func (c TSIGConfig) Load() (*TSIG, error) {
 	return nil, fmt.Errorf("the TSIG key file %s has no key named %s", c.KeyFile, quote(c.Name))
 }
 
-// readSecret reads what a reference refers to, without whitespace around it. A group
-// may read the file, as BIND's tools make theirs for the name server.
+// readSecret reads what a reference refers to, without whitespace around it.
 func readSecret(reference string) (string, error) {
-	secret, err := keys.ReadSharedSecret(reference)
+	secret, err := keys.ReadSecret(reference)
 	if err != nil {
 		return "", err
 	}
