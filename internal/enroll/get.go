@@ -159,7 +159,7 @@ func (r *run) obtain(ctx context.Context) (*obtained, caa.Offer, error) {
 	if err != nil {
 		return nil, caa.Offer{}, err
 	}
-	r.pending = r.readPending()
+	r.pending, r.kept = r.readPending()
 	if err := r.mayReplace(plan.Offers[0]); err != nil {
 		return nil, caa.Offer{}, err
 	}
@@ -205,11 +205,15 @@ func planSentence(offers []caa.Offer) string {
 // resumed moves an order that was finalized already to the front: there may be a
 // certificate, and a second one would be waste.
 func (r *run) resumed(offers []caa.Offer) []caa.Offer {
-	p := r.pending
-	if p == nil || !p.Finalized {
-		return offers
+	var there []*pending
+	for _, p := range r.orders() {
+		if p.Finalized {
+			there = append(there, p)
+		}
 	}
-	front := func(o caa.Offer) bool { return r.asked(o.Issuer, o.Default) == p.Directory && o.Kind == p.offer.Kind }
+	front := func(o caa.Offer) bool {
+		return slices.ContainsFunc(there, func(p *pending) bool { return r.asked(o.Issuer, o.Default) == p.Directory && o.Kind == p.offer.Kind })
+	}
 	sorted := slices.Clone(offers)
 	slices.SortStableFunc(sorted, func(a, b caa.Offer) int { return btoi(front(b)) - btoi(front(a)) })
 	return sorted

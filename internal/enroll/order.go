@@ -76,16 +76,19 @@ func (t *turn) job() solve.Job {
 // order takes up the order of an earlier run at this CA, or makes one.
 func (t *turn) order(ctx context.Context) (*acme.Order, error) {
 	r := t.run
-	if p := r.pending; p != nil && p.fits(t) {
+	for _, p := range r.orders() {
+		if !p.fits(t) {
+			continue
+		}
 		order, err := t.client.Order(ctx, p.OrderURL)
 		if err == nil && order.Status != acme.OrderInvalid && r.sameIdentifiers(order) {
 			r.tell(t.event(Event{Kind: EventResumed, Order: order.URL, Message: "taking up the order of " + p.Started.Format(time.RFC3339)}))
-			return order, nil
+			return order, r.takeUp(ctx, p)
 		}
 		if err != nil && classify(err, ctx.Err() != nil).class != ClassFinal {
 			return nil, err
 		}
-		r.pending = nil // gone, or of no use: make another
+		r.lose(p.OrderURL) // gone, or of no use: make another
 	}
 	request := acme.NewOrder{Identifiers: r.identifiers(), Profile: t.profile, Replaces: t.replaces()}
 	order, err := t.client.NewOrder(ctx, request)
@@ -144,30 +147,15 @@ func (p *pending) fits(t *turn) bool {
 		p.KeySHA256 == t.run.keyHash
 }
 
-// readPending takes the record's order if it is for the same names, and not too old.
-func (r *run) readPending() *pending {
-	v := r.record.Pending
-	if v == nil || v.OrderURL == "" {
-		return nil
-	}
-	p := &pending{Pending: *v}
-	age := r.engine.config.Now().Sub(v.Started)
-	if json.Unmarshal(v.Offer, &p.offer) != nil || age > oldest || age < -oldest || !slices.Equal(v.Names, names(r.subjects)) {
-		return nil
-	}
-	return p
-}
-
 // keepPending makes an order durable, so that a crash picks it up again.
 func (r *run) keepPending(ctx context.Context, t *turn, order *acme.Order) error {
 	offer, err := json.Marshal(pendingOffer{t.offer.Issuer, t.offer.Default, t.offer.Kind, t.profile})
 	if err != nil {
 		return &localError{err}
 	}
-	p := vault.Pending{Directory: t.at, Account: t.client.AccountURL, Offer: offer, OrderURL: order.URL, Names: names(r.subjects),
+	v := vault.Pending{Directory: t.at, Account: t.client.AccountURL, Offer: offer, OrderURL: order.URL, Names: names(r.subjects),
 		KeySHA256: r.keyHash, Started: r.engine.config.Now()}
-	r.pending = &pending{Pending: p, offer: pendingOffer{t.offer.Issuer, t.offer.Default, t.offer.Kind, t.profile}}
-	return r.updateRecord(ctx, func(rec *vault.Record) { rec.Pending = &p })
+	return r.takeUp(ctx, &pending{Pending: v, offer: pendingOffer{t.offer.Issuer, t.offer.Default, t.offer.Kind, t.profile}})
 }
 
 // spoiled forgets an order that came to a bad end, and keeps one that may still come to a
@@ -179,9 +167,11 @@ func (t *turn) spoiled(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	t.run.pending = nil
 	// The key stays the next certificate's, unless it was certified.
-	if e := t.run.updateRecord(ctx, func(rec *vault.Record) { rec.Pending = nil }); e != nil {
+	if p := t.run.pending; p != nil {
+		t.run.lose(p.OrderURL)
+	}
+	if e := t.run.writeOrders(ctx); e != nil {
 		return e
 	}
 	return err
@@ -282,12 +272,10 @@ func (t *turn) finalize(ctx context.Context, order *acme.Order, csr []byte) (*ac
 	if err != nil || order.Status == acme.OrderValid {
 		return order, err
 	}
-	err = t.run.updateRecord(ctx, func(rec *vault.Record) {
-		if rec.Pending != nil {
-			rec.Pending.Finalized = true
-		}
-	})
-	if err != nil {
+	if p := t.run.pending; p != nil {
+		p.Finalized = true
+	}
+	if err := t.run.writeOrders(ctx); err != nil {
 		return nil, err
 	}
 	if order, err = t.client.Finalize(ctx, order, csr); err != nil {

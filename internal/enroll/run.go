@@ -33,7 +33,8 @@ type run struct {
 	found    []caa.Name
 	question caa.Question // that the plan answers
 	existing *ExistingFound
-	pending  *pending
+	pending  *pending   // the order under way
+	kept     []*pending // at other CAs, begun before
 	keyHash  string
 	held     crypto.Signer // the certificate's key, once it is durable
 
@@ -142,7 +143,7 @@ func (r *run) key(ctx context.Context) (crypto.Signer, error) {
 		return r.held, nil
 	}
 	v := r.engine.config.Vault
-	if r.sheet.ReuseKey && r.record.Current != nil && r.record.Revoked.IsZero() && r.pending == nil {
+	if r.sheet.ReuseKey && r.record.Current != nil && r.record.Revoked.IsZero() && len(r.orders()) == 0 {
 		b, err := v.CurrentBundle(r.sheet.Name)
 		if err != nil {
 			return nil, &localError{err}
@@ -163,7 +164,7 @@ func (r *run) key(ctx context.Context) (crypto.Signer, error) {
 		if err := v.DropPending(ctx, r.sheet.Name); err != nil {
 			return nil, &localError{err}
 		}
-		r.pending, r.record.Pending = nil, nil
+		r.pending, r.kept, r.record.Pending, r.record.Kept = nil, nil, nil, nil
 		return r.key(ctx)
 	}
 	if r.keyHash, err = vault.PublicKeySHA256(key.Public()); err != nil {

@@ -145,7 +145,7 @@ func (r *run) regret(ctx context.Context, out *Outcome, err error) {
 	tries, noted := r.record.Tries, false
 	switch {
 	case r.unread:
-	case r.isNew && r.sheet.Origin == "" && r.pending == nil:
+	case r.isNew && r.sheet.Origin == "" && len(r.orders()) == 0:
 		// A name that never had a certificate, and was asked for by hand, leaves nothing.
 		if _, e := r.engine.config.Vault.Record(r.sheet.Name); e == nil {
 			if e := r.engine.config.Vault.Remove(ctx, r.sheet.Name); e != nil {

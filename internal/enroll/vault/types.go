@@ -98,8 +98,8 @@ type Record struct {
 	Window  *Window   `json:"window,omitempty"`
 	Tries   Tries     `json:"tries,omitzero"`
 	Pending *Pending  `json:"pending,omitempty"`
-	// Kept are orders at other CAs that were finalized before the one of Pending was made:
-	// there may still be a certificate, for the same key. The oldest first, a few.
+	// Kept are orders at other CAs, begun before the one of Pending, that may still come to
+	// a certificate for the same key. The oldest first, a few.
 	Kept []Pending `json:"kept,omitempty"`
 	// Undeployed: Current is not yet installed, or its deploy hook has not succeeded.
 	Undeployed *Undeployed `json:"undeployed,omitempty"`
