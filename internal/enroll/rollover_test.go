@@ -23,11 +23,12 @@ import (
 	"chancery/testca"
 )
 
-// The test binary runs itself as another process, which changes an account's key and is
-// killed before the change of the file system whose number CHANCERY_TEST_CRASH gives.
+// The test binary runs itself as another process, which changes an account's key, or goes
+// on an errand, and is killed before the change of the file system whose number
+// CHANCERY_TEST_CRASH gives.
 func TestMain(m *testing.M) {
-	dir := os.Getenv("CHANCERY_TEST_ROLLOVER")
-	if dir == "" {
+	dir, errand := os.Getenv("CHANCERY_TEST_ROLLOVER"), os.Getenv("CHANCERY_TEST_ERRAND")
+	if dir == "" && errand == "" {
 		os.Exit(m.Run())
 	}
 	at, _ := strconv.Atoi(os.Getenv("CHANCERY_TEST_CRASH"))
@@ -37,6 +38,13 @@ func TestMain(m *testing.M) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
+	}
+	if errand != "" {
+		if err := crashed(errand); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if err := rollover(dir, os.Getenv("CHANCERY_TEST_DIRECTORY"), os.Getenv("CHANCERY_TEST_ROOTS")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
