@@ -137,7 +137,7 @@ const fileLimit = 4 << 20
 // older version then refuses the file instead of losing the member. Older ones are
 // read as they are:
 //
-//	2: since and told of a record's tries
+//	2: since and told of a record's tries; kept orders
 const format = 2
 
 // read decodes a JSON file. One that is not there is fs.ErrNotExist.
