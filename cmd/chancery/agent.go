@@ -146,6 +146,7 @@ func (p *program) runAgent(ctx context.Context, once bool) error {
 		return &enrolError{enroll.Failed, err}
 	}
 	defer unlock()
+	p.sweep(ctx, c)
 	a, err := agent.New(agent.Config{Store: c.Vault, Parts: parts, Observer: j.observe, Finished: j.finished, Alive: service.Alive, Tick: service.Tick()})
 	if err != nil {
 		return &enrolError{enroll.Failed, err}

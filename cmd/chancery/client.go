@@ -148,6 +148,13 @@ func (p *program) openClient(cmd *cobra.Command, f *clientFlags, observe func(en
 	}})
 }
 
+// sweep takes away what runs that were killed left of their answers to challenges.
+func (p *program) sweep(ctx context.Context, c *client.Client) {
+	if err := c.Sweep(ctx); err != nil {
+		p.warn("an answer to a challenge that an earlier run left could not be taken away: %v", err)
+	}
+}
+
 // choice is what --ca chooses; nothing is discovery.
 func (f *clientFlags) choice() (c vault.Choice) {
 	if strings.Contains(f.ca, "://") {

@@ -148,6 +148,7 @@ func (p *program) getCertificate(cmd *cobra.Command, f *getFlags, names []string
 			return &enrolError{enroll.Failed, err}
 		}
 	}
+	p.sweep(cmd.Context(), c)
 	options := enroll.Options{AllowCAChange: f.change, PinCA: f.pin, AgreeTerms: f.agree, Force: f.force}
 	sheets := []vault.Sheet{sheet}
 	if f.split {

@@ -56,6 +56,7 @@ func (p *program) renewAll(cmd *cobra.Command, f *clientFlags, what renewal) err
 		return &enrolError{enroll.Failed, err}
 	}
 	defer p.closeClient(cmd.Context(), c)
+	p.sweep(cmd.Context(), c)
 	if len(what.names) == 0 {
 		if what.names, err = c.Vault.Names(); err != nil {
 			return &enrolError{enroll.Failed, err}

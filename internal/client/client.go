@@ -52,7 +52,8 @@ type Client struct {
 	// DNS says in words which servers are asked, and which are believed.
 	DNS string
 
-	ways *ways
+	ways    *ways
+	solvers *solvers
 }
 
 // Open makes a client. Nothing is asked of anybody yet.
@@ -78,6 +79,7 @@ func Open(_ context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.solvers = solvers
 	said, err := engineSettings(s)
 	if err != nil {
 		return nil, err

@@ -461,3 +461,27 @@ func TestPreferred(t *testing.T) {
 		t.Error("a provider that is not there is not missed")
 	}
 }
+
+// What a process left that died is taken away by any other of the same data directory,
+// whatever the settings say by now.
+func TestSweep(t *testing.T) {
+	dir, www := t.TempDir(), t.TempDir()
+	s := settings.Default(nil)
+	s.Data = dir
+	c, err := Open(t.Context(), Options{Settings: s})
+	check(t, err)
+	token, print := "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA", strings.Repeat("x", 43)
+	answer := filepath.Join(www, ".well-known", "acme-challenge", token)
+	check(t, os.MkdirAll(filepath.Dir(answer), 0o755))
+	check(t, os.WriteFile(answer, nil, 0o644))
+	note := filepath.Join(dir, "answers", "1.json")
+	check(t, os.MkdirAll(filepath.Dir(note), 0o700))
+	check(t, os.WriteFile(note, fmt.Appendf(nil, `{"identifier":{"type":"dns","value":"a.example"},"challenge":{"type":"http-01","token":%q},"keyAuthorization":%q,"webroot":%q}`,
+		token, token+"."+print, www), 0o600))
+	check(t, c.Sweep(t.Context()))
+	for _, path := range []string{answer, note} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s stands", path)
+		}
+	}
+}

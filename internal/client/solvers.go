@@ -1,10 +1,12 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"chancery/acme"
 	"chancery/internal/enroll/settings"
@@ -103,6 +105,21 @@ func (s *solvers) of(sheet vault.Sheet) (*solve.Set, error) {
 	return solve.NewSet(s.journal, preferred(choices, c.Types)...), nil
 }
 
+// sweepTime is the most that a start takes to clean up after processes that died.
+const sweepTime = 20 * time.Second
+
+// Sweep takes away the answers to challenges that processes left which died, of this
+// client's data directory. Call it before the first run. The error says what still stands.
+func (c *Client) Sweep(ctx context.Context) error {
+	var choices []solve.Choice
+	for _, p := range c.solvers.providers {
+		choices = append(choices, solve.Choice{Solver: p.solver, Label: p.Label})
+	}
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	return solve.NewSet(c.solvers.journal, choices...).Sweep(ctx)
+}
+
 // records gives the providers in question: the one named, else those whose zones hold
 // a name, else those for all names.
 func (s *solvers) records(named, otherwise string) ([]solve.Choice, error) {
@@ -114,7 +131,7 @@ func (s *solvers) records(named, otherwise string) ([]solve.Choice, error) {
 		if named != "" && p.Label != named {
 			continue
 		}
-		c := solve.Choice{Solver: p.solver}
+		c := solve.Choice{Solver: p.solver, Label: p.Label}
 		for _, zone := range p.Zones {
 			zone = strings.TrimSuffix(strings.ToLower(zone), ".")
 			c.Names = append(c.Names, zone, "*."+zone, "."+zone)

@@ -1,11 +1,9 @@
 package solve
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -94,60 +92,4 @@ func (e *entry) abandon() {
 	if e != nil {
 		e.file.Close()
 	}
-}
-
-// Sweep takes away what processes that are no more have left, by their journal entries.
-// Call it at start. What cannot be taken away stays in the journal and is reported.
-func (s *Set) Sweep(ctx context.Context) error {
-	if s.journal == nil {
-		return nil
-	}
-	files, err := os.ReadDir(s.journal.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("the journal of challenges: %w", err)
-	}
-	var errs []error
-	for _, f := range files {
-		if f.Type().IsRegular() && filepath.Ext(f.Name()) == ".json" {
-			errs = append(errs, s.sweep(ctx, filepath.Join(s.journal.Dir, f.Name())))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (s *Set) sweep(ctx context.Context, path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // its process has just finished
-	}
-	if err != nil {
-		return fmt.Errorf("the journal of challenges: %w", err)
-	}
-	e := &entry{f, path}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		e.abandon() // its process lives
-		return nil
-	}
-	var p presentation
-	text, err := io.ReadAll(io.LimitReader(f, maxEntry))
-	if err == nil {
-		err = json.Unmarshal(text, &p)
-	}
-	if err == nil {
-		err = Check(p.Identifier, p.Challenge, p.KeyAuth)
-	}
-	if err != nil {
-		e.abandon()
-		return fmt.Errorf("%s cannot be read; look whether the answer in it still stands somewhere, then remove the file: %w", path, err)
-	}
-	t := &Task{choices: s.choices}
-	if t.solver(p.Identifier, p.Challenge.Type) == nil {
-		e.abandon()
-		return fmt.Errorf("%s: the %s answer for %s was left by an earlier run, and nothing is configured that could take it away; remove it and the file",
-			path, p.Challenge.Type, quote(p.Identifier.Value))
-	}
-	return t.takeAway(ctx, standing{p, e})
 }

@@ -17,6 +17,9 @@ const cleanUpTime = 30 * time.Second
 // Choice is one solver and the names that it is for.
 type Choice struct {
 	Solver acme.Solver
+	// Label is what the settings call it, "" without a name: an answer that a crash left is
+	// taken away by the choice of the same label.
+	Label string
 	// Names are such as "shop.example", "*.shop.example" or "192.0.2.7"; ".shop.example"
 	// stands for all names below shop.example. Empty: all names.
 	Names []string

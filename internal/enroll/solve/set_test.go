@@ -301,12 +301,10 @@ func TestCrash(t *testing.T) {
 	if _, err := os.Stat(file); err != nil {
 		t.Fatalf("the crash left nothing: %v", err)
 	}
-	set := crashSet(dir)
-	// Another set cannot take it away, and says so; what is no entry is not touched.
+	// Settings that know nothing of the webroot any more do as well; what is no entry is
+	// not touched.
 	write(t, filepath.Join(dir, "journal"), "note.txt", "mine")
-	if err := solve.NewSet(&solve.Journal{Dir: filepath.Join(dir, "journal")}).Sweep(t.Context()); err == nil {
-		t.Error("swept without a solver")
-	}
+	set := solve.NewSet(&solve.Journal{Dir: filepath.Join(dir, "journal")})
 	must(t, set.Sweep(t.Context()))
 	must(t, set.Sweep(t.Context()))
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
@@ -314,6 +312,24 @@ func TestCrash(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, "journal")); err != nil || len(left) != 1 || left[0].Name() != "note.txt" {
 		t.Errorf("the journal: %v, %v", left, err)
+	}
+	// A provider's is for the provider of that label alone; what a process served itself
+	// went with it.
+	entry := `{"identifier":{"type":"dns","value":"a.example"},"challenge":{"type":"http-01","token":"` + token + `"},"keyAuthorization":"` + keyAuth + `",`
+	one, other := &patient{}, &patient{}
+	labelled := solve.NewSet(&solve.Journal{Dir: filepath.Join(dir, "journal")}, solve.Choice{Solver: other, Label: "other"}, solve.Choice{Solver: one, Label: "one"})
+	write(t, filepath.Join(dir, "journal"), "one.json", entry+`"provider":"one"}`)
+	if err := set.Sweep(t.Context()); err == nil || !strings.Contains(err.Error(), `called "one"`) {
+		t.Errorf("swept without its provider: %v", err)
+	}
+	must(t, labelled.Sweep(t.Context()))
+	if len(one.cleaned) != 1 || len(other.cleaned) != 0 {
+		t.Errorf("cleaned by %d and %d", len(one.cleaned), len(other.cleaned))
+	}
+	gone := write(t, filepath.Join(dir, "journal"), "port.json", entry+`"port":true}`)
+	must(t, set.Sweep(t.Context()))
+	if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the entry of a port: %v", err)
 	}
 	for _, text := range []string{"", "{", `{"identifier":{"type":"dns","value":"../.."},"challenge":{"type":"http-01","token":"../../../x"},"keyAuthorization":"../../../x.` + thumbprint + `"}`} {
 		path := write(t, filepath.Join(dir, "journal"), "bad.json", text)
