@@ -2,6 +2,8 @@ package admin
 
 import (
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -85,4 +87,78 @@ func onThread(uid int, path string) (int, error) {
 		return 0, nil
 	}
 	return max(n, 0), err
+}
+
+// Who calls another user's server is told so before a word is said to it.
+func TestServerOfAnother(t *testing.T) {
+	data, err := os.MkdirTemp("", "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(data) })
+	path := SocketPath(data)
+	if err := errors.Join(os.Chmod(data, 0o755), os.Mkdir(filepath.Dir(path), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	uids := map[int]bool{os.Geteuid(): false}
+	if os.Geteuid() == 0 {
+		uids[54321] = true
+	}
+	for uid, foreign := range uids {
+		heard := 0
+		stop := serveAs(t, uid, path, &heard)
+		c := Dial(path)
+		if _, err := c.List(t.Context()); err != nil || heard != 1 {
+			t.Errorf("uid %d: %v, heard %d", uid, err, heard)
+		}
+		c.Close()
+		c = Dial(path)
+		c.Foreign = func(e *ForeignError) error { return e }
+		_, err := c.List(t.Context())
+		e, ok := errors.AsType[*ForeignError](err)
+		if ok != foreign || ok && (e.UID != uid || e.Directory != data || heard != 1) || !ok && err != nil {
+			t.Errorf("uid %d: %v, heard %d", uid, err, heard)
+		}
+		c.Foreign = func(*ForeignError) error { return nil }
+		if _, err := c.List(t.Context()); err != nil {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+		c.Close()
+		stop()
+	}
+}
+
+// serveAs answers an empty list at path, on a socket that the user listens on.
+func serveAs(t *testing.T, uid int, path string, heard *int) (stop func()) {
+	t.Helper()
+	if err := os.Chown(filepath.Dir(path), uid, -1); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		l   net.Listener
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		if uid != os.Geteuid() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			same := ^uintptr(0)
+			if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, same, uintptr(uid), same); errno != 0 {
+				done <- result{nil, errno}
+				return
+			}
+		}
+		l, err := net.Listen("unix", path)
+		done <- result{l, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		*heard++
+		_, _ = w.Write([]byte("[]"))
+	})}
+	go func() { _ = h.Serve(r.l) }()
+	return func() { _ = h.Close() }
 }

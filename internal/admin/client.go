@@ -10,12 +10,18 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"syscall"
 )
 
 // Client calls the operations of a running server. It is safe for concurrent use.
 type Client struct {
+	// Foreign, if not nil, is told of each connection to a server that neither root nor
+	// this user runs, before anything is said to it; an error ends the call. It is set
+	// before the first Call.
+	Foreign func(*ForeignError) error
+
 	directory string
 	http      *http.Client
 }
@@ -31,14 +37,39 @@ func Dial(path string) *Client {
 	if filepath.Join(filepath.Dir(directory), socketName) == filepath.Clean(path) {
 		directory = filepath.Dir(directory)
 	}
+	c := &Client{directory: directory}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if len(path) > longestPath {
 			return nil, fmt.Errorf("the admin socket's path has %d bytes, and systems allow %d: no server can listen there (%s)", len(path), longestPath, path)
 		}
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		conn, err := d.DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.meet(conn); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return conn, nil
 	}
-	return &Client{directory: directory, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 1}}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 1}}
+	return c
+}
+
+// meet tells whose server it is, if it is a stranger's.
+func (c *Client) meet(conn net.Conn) error {
+	unix, ok := conn.(*net.UnixConn)
+	if c.Foreign == nil || !ok {
+		return nil
+	}
+	uid, err := peer(unix)
+	if err != nil {
+		return fmt.Errorf("nobody can tell whose server this is: %w", err)
+	}
+	if uid == 0 || uid == os.Geteuid() {
+		return nil
+	}
+	return c.Foreign(&ForeignError{Directory: c.directory, UID: uid, Owner: nameOf(uid)})
 }
 
 // Close lets go of idle connections.
@@ -82,6 +113,9 @@ func (c *Client) exchange(ctx context.Context, what request, into any) error {
 	case errors.Is(err, fs.ErrPermission):
 		return &Error{Kind: Denied, Detail: fmt.Sprintf("the chancery on %s belongs to another user: call as that user or as root", c.directory)}
 	case err != nil:
+		if foreign, ok := errors.AsType[*ForeignError](err); ok {
+			return foreign
+		}
 		return c.broken(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()

@@ -66,5 +66,18 @@ func (e *ErrNotRunning) Error() string {
 // Unwrap gives the system's error.
 func (e *ErrNotRunning) Unwrap() error { return e.Err }
 
+// ForeignError says that the server on a directory is neither root's nor this user's: it
+// may answer what it likes.
+type ForeignError struct {
+	Directory string
+	UID       int    // who runs it, as the kernel says
+	Owner     string // the same with the user's name, where the system knows it
+}
+
+// Error names the owner.
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("the chancery on %s is run by %s: what it says is that user's word", e.Directory, e.Owner)
+}
+
 // ErrInUse says that another process serves the socket.
 var ErrInUse = errors.New("another chancery is running on this data directory")

@@ -121,7 +121,7 @@ func (g *guarded) Accept() (net.Conn, error) {
 	}
 }
 
-// nameOf adds the user's name where the system knows it.
+// nameOf gives the number of a user, and the name where the system knows it.
 func nameOf(uid int) string {
 	text := "uid:" + strconv.Itoa(uid)
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
