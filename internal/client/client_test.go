@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -189,7 +190,10 @@ func changes(dir string) map[string]func(*settings.Settings) {
 		"challenge.dns.kind":       provider(0, func(p *settings.Provider) { p.Kind, p.Command = "exec", []string{"/bin/true"} }),
 		"challenge.dns.zones":      provider(0, func(p *settings.Provider) { p.Zones = []string{"corp.example"} }),
 		"challenge.dns.server":     provider(0, func(p *settings.Provider) { p.Server = "192.0.2.2" }),
-		"challenge.dns.key_name":   provider(0, func(p *settings.Provider) { p.KeyName = "x.corp.example" }),
+		"challenge.dns.key_file": provider(0, func(p *settings.Provider) {
+			p.KeyFile, p.KeyName, p.Key = filepath.Join(dir, "tsig"), "", ""
+		}),
+		"challenge.dns.key_name": provider(0, func(p *settings.Provider) { p.KeyName = "x.corp.example" }),
 		"challenge.dns.key_algorithm": provider(0, func(p *settings.Provider) {
 			p.KeyAlgorithm = "hmac-sha512"
 		}),
@@ -267,6 +271,7 @@ func TestEverySettingMatters(t *testing.T) {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "roots.pem"), root(t), 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "tsig"), []byte(`key "x.corp.example" { algorithm hmac-sha512; secret "b25l"; };`), 0o600))
 	rows := changes(dir)
 	plain := made(t, sample(t, dir))
 	if again := made(t, sample(t, dir)); again != plain {
@@ -412,6 +417,7 @@ func TestTSIG(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, "secret"), []byte("b25l"), 0o600))
 	for lines, algorithm := range map[string]string{
 		"": "", `options = { key_file = "` + dir + `/k" }`: "hmac-sha512.",
+		`key_file = "k"`: "hmac-sha512.", `key = "file:k"`: "hmac-sha512.", "key_file = 'k'\nkey_name = 'k.corp.example'": "hmac-sha512.",
 		"key_name = 'k.corp.example'\nkey = 'file:secret'":                                "hmac-sha256.",
 		"key_name = 'k.corp.example'\nkey = 'file:secret'\nkey_algorithm = 'hmac-sha384'": "hmac-sha384.",
 	} {
@@ -425,6 +431,46 @@ func TestTSIG(t *testing.T) {
 		}
 		key := made.(*solve.RFC2136).Key
 		if (key == nil) != (algorithm == "") || key != nil && key.Algorithm != algorithm {
+			t.Errorf("%s: %+v", lines, key)
+		}
+	}
+}
+
+// The file that tsig-keygen writes is read, and mistakes say what to write.
+func TestTSIGKeygen(t *testing.T) {
+	keygen, err := exec.LookPath("tsig-keygen")
+	if err != nil {
+		t.Skip("there is no tsig-keygen here")
+	}
+	dir := t.TempDir()
+	text, err := exec.CommandContext(t.Context(), keygen, "-a", "hmac-sha384", "update.corp.example").Output()
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "tsig.key"), text, 0o600))
+	for lines, mistake := range map[string]string{
+		`key_file = "tsig.key"`:                                  "",
+		`key = "file:tsig.key"`:                                  "",
+		`key_name = "update.corp.example"`:                       "key_file = ",
+		"key_file = 'tsig.key'\nkey_algorithm = 'hmac-sha256'":   "leave key and key_algorithm out",
+		"key_file = 'tsig.key'\nkey_name = 'other.corp.example'": "no key named",
+		"key = 'file:tsig.key'\nkey_algorithm = 'hmac-sha256'":   "leave that out",
+		"key_file = 'client.toml'":                               "tsig-keygen NAME",
+	} {
+		written := "[[challenge.dns]]\nlabel = 'x'\nkind = 'rfc2136'\nserver = '192.0.2.1'\n" + lines
+		file := filepath.Join(dir, "client.toml")
+		check(t, os.WriteFile(file, []byte(written), 0o600))
+		var made solve.Publisher
+		s, err := settings.Parse(file, []byte(written), nil)
+		if err == nil {
+			made, err = publisher(s.Challenge.DNS[0])
+		}
+		if mistake != "" {
+			if err == nil || !strings.Contains(err.Error(), mistake) {
+				t.Errorf("%s: %v", lines, err)
+			}
+			continue
+		}
+		check(t, err)
+		if key := made.(*solve.RFC2136).Key; key == nil || key.Name != "update.corp.example." || key.Algorithm != "hmac-sha384." {
 			t.Errorf("%s: %+v", lines, key)
 		}
 	}

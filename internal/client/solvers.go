@@ -55,7 +55,11 @@ func publisher(p settings.Provider) (solve.Publisher, error) {
 	case "exec":
 		return &solve.Exec{Program: p.Command[0], Arguments: p.Command[1:], Raw: p.Options["mode"] == "RAW"}, nil
 	case "rfc2136":
-		key, err := solve.TSIGConfig{KeyFile: p.Options["key_file"], Name: p.KeyName, Algorithm: p.KeyAlgorithm, Secret: string(p.Key)}.Load()
+		file := p.KeyFile
+		if file == "" {
+			file = p.Options["key_file"] // as it was called at first
+		}
+		key, err := solve.TSIGConfig{KeyFile: file, Name: p.KeyName, Algorithm: p.KeyAlgorithm, Secret: string(p.Key)}.Load()
 		if err != nil {
 			return nil, err
 		}

@@ -191,7 +191,7 @@ func (s *Settings) anchor(dir string) {
 	}
 	for i := range s.Challenge.DNS {
 		p := &s.Challenge.DNS[i]
-		references = append(references, &p.Key)
+		paths, references = append(paths, &p.KeyFile), append(references, &p.Key)
 		for name, secret := range p.Secrets {
 			p.Secrets[name] = secret.below(dir)
 		}

@@ -174,17 +174,19 @@ type Provider struct {
 	Zones []string `toml:"zones"`
 	// rfc2136: the server, "HOST[:PORT]".
 	Server string `toml:"server"`
+	// rfc2136: a file of tsig-keygen with the TSIG key. It holds name, algorithm and
+	// secret; key_name chooses, if it has several keys.
+	KeyFile string `toml:"key_file"`
 	// rfc2136: name of the TSIG key.
 	KeyName string `toml:"key_name"`
 	// rfc2136: algorithm of the TSIG key: hmac-sha256 (if ""), hmac-sha384,
 	// hmac-sha512, hmac-sha224 or hmac-sha1.
 	KeyAlgorithm string `toml:"key_algorithm"`
-	// rfc2136: the TSIG key in base64, by reference.
+	// rfc2136: the TSIG key in base64, or such a file's text, by reference.
 	Key Reference `toml:"key"`
 	// exec: program and arguments; "present" or "cleanup", name and value follow.
 	Command []string `toml:"command"`
-	// What a built-in provider wants, but no secrets. rfc2136 takes key_file, a file
-	// with a TSIG key as BIND writes it; exec takes mode = "RAW".
+	// What a built-in provider wants, but no secrets; exec takes mode = "RAW".
 	Options map[string]string `toml:"options"`
 	// Its secrets, by reference, as {api_token = "file:/etc/chancery/token"}.
 	Secrets map[string]Reference `toml:"secrets"`

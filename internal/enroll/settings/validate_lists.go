@@ -74,9 +74,7 @@ func (s *Settings) validateChallenge(j *judge) {
 			j.add(at+"server", "rfc2136 needs the server that takes updates of the zone")
 		case p.Kind == "rfc2136":
 			j.oneOf(at+"key_algorithm", p.KeyAlgorithm, "", "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
-			if (p.KeyName == "") != (p.Key == "") {
-				j.add(at+"key_name", "key_name and key go together")
-			}
+			j.tsig(at, p)
 		case p.Kind == "exec" && len(p.Command) == 0:
 			j.add(at+"command", "exec needs a program")
 		}
@@ -89,6 +87,17 @@ func (s *Settings) validateChallenge(j *judge) {
 	known := j.labels("challenge.dns", labels)
 	if c.DNSDefault != "" && !known[c.DNSDefault] {
 		j.add("challenge.dns_default", "no [[challenge.dns]] is called %q", c.DNSDefault)
+	}
+}
+
+// tsig judges how a TSIG key is given: whole in a file, or its name and where it is.
+func (j *judge) tsig(at string, p Provider) {
+	_, also := p.Options["key_file"]
+	switch file := p.KeyFile != "" || also; {
+	case file && (p.Key != "" || p.KeyAlgorithm != ""):
+		j.add(at+"key_file", "the file of tsig-keygen has the key and its algorithm: leave key and key_algorithm out")
+	case !file && p.Key == "" && (p.KeyName != "" || p.KeyAlgorithm != ""):
+		j.add(at+"key", "say where the key is: key = \"file:PATH\" with its base64, or key_file = \"PATH\" of a file that tsig-keygen wrote")
 	}
 }
 

@@ -19,40 +19,59 @@ type TSIG struct {
 }
 
 // TSIGConfig says where a key is: in a key file of BIND's tools (tsig-keygen, ddns-confgen,
-// "key { … };"), or its parts, of which the secret is in base64 in a file.
+// "key { … };"), or its parts, of which the secret is by reference: base64, or such a file.
 type TSIGConfig struct {
 	KeyFile string `toml:"key_file"` // path; excludes the others, but for Name if the file has several keys
 	Name    string `toml:"name"`
 	// Algorithm is hmac-sha1, -sha224, -sha256 (also when empty), -sha384 or -sha512.
 	Algorithm string `toml:"algorithm"`
-	Secret    string `toml:"secret"` // file:PATH or credential:NAME
+	// Secret is file:PATH or credential:NAME, with base64 or the text of a key file.
+	Secret string `toml:"secret"`
 }
 
 // Load reads the key; nil if none is configured.
 func (c TSIGConfig) Load() (*TSIG, error) {
-	if c.KeyFile == "" {
-		if c == (TSIGConfig{}) {
-			return nil, nil
+	if c == (TSIGConfig{}) {
+		return nil, nil
+	}
+	if c.KeyFile != "" {
+		if c.Algorithm != "" || c.Secret != "" {
+			return nil, errors.New("a TSIG key_file has the algorithm and the secret: leave those out")
 		}
-		if c.Name == "" || c.Secret == "" {
-			return nil, errors.New("a TSIG key needs a name and a secret, or a key_file")
-		}
-		secret, err := readSecret(c.Secret)
+		text, err := readSecret("file:" + c.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("the TSIG key's secret: %w", err)
+			return nil, fmt.Errorf("the TSIG key file: %w", err)
 		}
-		return newTSIG(c.Name, c.Algorithm, secret)
+		return c.find(text, "the TSIG key file "+c.KeyFile)
 	}
-	if c.Algorithm != "" || c.Secret != "" {
-		return nil, errors.New("a TSIG key_file has the algorithm and the secret: leave those out")
+	if c.Secret == "" {
+		return nil, errors.New("a TSIG key needs a name and a secret, or a key_file")
 	}
-	text, err := readSecret("file:" + c.KeyFile)
+	text, err := readSecret(c.Secret)
 	if err != nil {
-		return nil, fmt.Errorf("the TSIG key file: %w", err)
+		return nil, fmt.Errorf("the TSIG key's secret: %w", err)
 	}
+	if strings.Contains(text, "{") { // which no base64 has: it is a whole file of tsig-keygen
+		if c.Algorithm != "" {
+			return nil, fmt.Errorf("%s is a file of tsig-keygen and has the algorithm: leave that out", c.Secret)
+		}
+		return c.find(text, c.Secret)
+	}
+	if c.Name == "" {
+		return nil, fmt.Errorf("the TSIG key needs its name, as the server knows it: %s has the bare secret alone", c.Secret)
+	}
+	key, err := newTSIG(c.Name, c.Algorithm, text)
+	if err != nil {
+		return nil, fmt.Errorf("the TSIG key in %s: %w", c.Secret, err)
+	}
+	return key, nil
+}
+
+// find gives the key of that name, or the only one, of a key file's text.
+func (c TSIGConfig) find(text, where string) (*TSIG, error) {
 	all, err := ParseKeyFile(text)
 	if err != nil {
-		return nil, fmt.Errorf("the TSIG key file %s: %w", c.KeyFile, err)
+		return nil, fmt.Errorf("%s: %w; write it with: tsig-keygen NAME", where, err)
 	}
 	name := dns.CanonicalName(c.Name)
 	for _, k := range all {
@@ -61,9 +80,9 @@ func (c TSIGConfig) Load() (*TSIG, error) {
 		}
 	}
 	if c.Name == "" {
-		return nil, fmt.Errorf("the TSIG key file %s has %d keys: say which by name", c.KeyFile, len(all))
+		return nil, fmt.Errorf("%s has %d keys: say which by name", where, len(all))
 	}
-	return nil, fmt.Errorf("the TSIG key file %s has no key named %s", c.KeyFile, quote(c.Name))
+	return nil, fmt.Errorf("%s has no key named %s", where, quote(c.Name))
 }
 
 // readSecret reads what a reference refers to, without whitespace around it.
@@ -98,7 +117,7 @@ func newTSIG(name, algorithm, secret string) (*TSIG, error) {
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(secret)
 	if err != nil || len(raw) == 0 {
-		return nil, errors.New("the secret is not base64")
+		return nil, errors.New("the secret is neither base64 nor a file of tsig-keygen")
 	}
 	return &TSIG{Name: dns.CanonicalName(name), Algorithm: full, Secret: keys.NewSecret(raw)}, nil
 }
