@@ -35,6 +35,7 @@ type errand struct {
 	Web, CAs        []byte            // roots, PEM
 	Fronts          map[string]string // where addresses really are
 	Sheet           vault.Sheet
+	TellAfter       int
 }
 
 // letters are messages on their way into an outbox.
@@ -68,7 +69,7 @@ func (e errand) engine() (*enroll.Engine, *vault.Vault, *notify.Outbox, error) {
 		Solver: func(vault.Sheet) (*solve.Set, error) {
 			return solve.NewSet(nil, solve.Choice{Solver: &solve.Webroot{Dir: e.Webroot}}), nil
 		},
-		Settings: enroll.Settings{Roots: cas, Patience: 20 * time.Second, Tries: 1}})
+		Settings: enroll.Settings{Roots: cas, Patience: 20 * time.Second, Tries: 1, TellAfter: e.TellAfter}})
 	return engine, v, box, err
 }
 
@@ -227,47 +228,58 @@ func TestGetKilled(t *testing.T) {
 	t.Logf("killed at up to %d steps", steps)
 }
 
-// Whenever the process is killed while the only CA fails for the second time: people are
-// told once of the CA, and once of the certificate.
+// Whenever the process is killed while the only CA fails for the first or second time:
+// people are told once of the CA, and once of the certificate.
 func TestFailureKilled(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, plain(1)...)
 	r.set("a.test", issue("ca1.test"))
 	r.houses[0].set(everything(500, "broken"))
-	first := r.errand(t.TempDir())
-	engine, _, _, err := first.engine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := engine.Get(t.Context(), first.Sheet, enroll.Options{}); err == nil {
-		t.Fatal("issued")
-	}
-	steps := 0
-	for done := false; !done; steps += stride {
-		e := r.errand(t.TempDir())
-		e.again(t, first)
-		done = e.killed(t, steps+1)
-		for range 2 {
-			if out, err := e.run(t.Context()); out.Result != enroll.Failed {
-				t.Fatalf("step %d: %s, %v", steps+1, out.Result, err)
-			}
-		}
-		_, v, _, err := e.engine()
+	for _, tellAfter := range []int{1, 2} {
+		first := r.errand(t.TempDir())
+		engine, _, _, err := first.engine()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec, err := v.Record("a.test"); err != nil || rec.Tries.Failures < 3 || rec.Tries.Told != "none" {
-			t.Errorf("step %d: %+v, %v", steps+1, rec.Tries, err)
+		for range tellAfter - 1 {
+			if _, err := engine.Get(t.Context(), first.Sheet, enroll.Options{}); err == nil {
+				t.Fatal("issued")
+			}
 		}
-		if cas, err := v.CAs(); err != nil || len(cas) != 1 || !cas[0].Incident.Told {
-			t.Errorf("step %d: %+v, %v", steps+1, cas, err)
+		steps := 0
+		for done := false; !done; steps += stride {
+			e := r.errand(t.TempDir())
+			e.TellAfter = tellAfter
+			e.again(t, first)
+			done = e.killed(t, steps+1)
+			e.failed(t, steps+1)
 		}
-		if got := fmt.Sprint(e.kinds(t)); got != "map[ca-failing:1 no-certificate:1]" {
-			t.Errorf("step %d: %s", steps+1, got)
+		if steps < 15 {
+			t.Errorf("only %d steps", steps)
+		}
+		t.Logf("killed at up to %d steps", steps)
+	}
+}
+
+// failed runs the errand twice more, and sees what is told of it.
+func (e errand) failed(t *testing.T, step int) {
+	t.Helper()
+	for range 2 {
+		if out, err := e.run(t.Context()); out.Result != enroll.Failed {
+			t.Fatalf("step %d: %s, %v", step, out.Result, err)
 		}
 	}
-	if steps < 15 {
-		t.Errorf("only %d steps", steps)
+	_, v, _, err := e.engine()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("killed at up to %d steps", steps)
+	if rec, err := v.Record("a.test"); err != nil || rec.Tries.Failures < e.TellAfter+1 || rec.Tries.Told != "none" {
+		t.Errorf("step %d: %+v, %v", step, rec.Tries, err)
+	}
+	if cas, err := v.CAs(); err != nil || len(cas) != 1 || !cas[0].Incident.Told {
+		t.Errorf("step %d: %+v, %v", step, cas, err)
+	}
+	if got := fmt.Sprint(e.kinds(t)); got != "map[ca-failing:1 no-certificate:1]" {
+		t.Errorf("step %d: %s", step, got)
+	}
 }

@@ -39,10 +39,18 @@ func (r *run) blame(ctx context.Context, a Attempt) error {
 	}
 	r.charged[a.Directory] = true
 	now := r.engine.config.Now()
-	return r.update(ctx, a.Directory, func(c *vault.CA) {
+	begin := func(c *vault.CA) {
 		if c.Incident == nil {
 			c.Incident = &vault.Incident{ID: stableID("incident", a.Directory, now.Format(time.RFC3339Nano)), Since: now}
 		}
+	}
+	if r.engine.config.Settings.TellAfter < 2 { // its ID is durable before it is told
+		if err := r.update(ctx, a.Directory, begin); err != nil {
+			return err
+		}
+	}
+	return r.update(ctx, a.Directory, func(c *vault.CA) {
+		begin(c)
 		i := c.Incident
 		i.Count++
 		i.Cause = a.Error
