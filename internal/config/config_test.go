@@ -501,3 +501,26 @@ func FuzzRate(f *testing.F) {
 		}
 	})
 }
+
+// Who may write the configuration decides what is certified.
+func TestConfigurationOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chancery.toml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(path, Overrides{}, nil); err == nil || !strings.Contains(err.Error(), "chmod go-w "+path) {
+		t.Errorf("%v", err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the rest needs root, to give files to another user")
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.Chown(path, 54321, 54321)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(path, Overrides{}, nil); err == nil || !strings.Contains(err.Error(), "belongs to user 54321") {
+		t.Errorf("%v", err)
+	}
+}

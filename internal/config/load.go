@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"chancery/internal/owned"
 	"chancery/internal/spelling"
 )
 
@@ -21,13 +21,13 @@ type Overrides struct {
 
 // Load reads the file at path ("" = none), then the environment (as os.Environ
 // gives it; CHANCERY_LISTEN_PUBLIC sets listen.public), then overrides, and
-// checks the whole. The error is Problems with everything found, or what the
-// file system says. A Config is returned only without error.
+// checks the whole. The error is Problems with everything found, an [owned.Refusal]
+// of a file that others may change, or what the file system says. A Config is returned only without error.
 func Load(path string, overrides Overrides, environ []string) (*Config, []Warning, error) {
 	if path == "" {
 		return load(input{overrides: overrides, environ: environ})
 	}
-	text, err := os.ReadFile(path)
+	text, err := owned.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fmt.Errorf("no configuration at %s: write one (\"chancery config show --effective\" prints a start), or leave --config away: %w", path, err)

@@ -70,6 +70,9 @@ func Start(ctx context.Context, o Options) (_ *Daemon, err error) {
 			d.release()
 		}
 	}()
+	if err = own(o.Config); err != nil {
+		return nil, err
+	}
 	if d.listeners, err = listen(o.Config); err != nil {
 		return nil, err
 	}

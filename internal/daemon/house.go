@@ -14,6 +14,7 @@ import (
 	"chancery/internal/ca"
 	"chancery/internal/config"
 	"chancery/internal/keys"
+	"chancery/internal/owned"
 	"chancery/internal/registry"
 	"chancery/internal/sqldb"
 	"chancery/internal/sqlstore"
@@ -33,11 +34,8 @@ type house struct {
 	founded   bool
 }
 
-// open opens the house; on an error nothing stays open.
+// open opens the house, whose directory [own] has judged; on an error nothing stays open.
 func open(ctx context.Context, o Options) (h house, err error) {
-	if err := os.MkdirAll(o.Config.Data, 0o700); err != nil {
-		return h, fmt.Errorf("the data directory cannot be made; choose another with --data: %w", err)
-	}
 	if h.keys, err = OpenKeys(o.Config); err != nil {
 		return h, err
 	}
@@ -126,9 +124,9 @@ func OpenKeys(c *config.Config) (*keys.Store, error) {
 }
 
 func openDatabase(ctx context.Context, o Options) (*sqldb.DB, error) {
-	in := sqldb.Config{URL: o.Config.Database.URL, MaxConns: o.Config.Database.MaxConnections, Logger: o.Logger}
-	if in.URL == "" {
-		in.URL, in.MaxConns = "sqlite:"+filepath.Join(o.Config.Data, "chancery.db"), 0
+	in := sqldb.Config{URL: databaseURL(o.Config), MaxConns: o.Config.Database.MaxConnections, Logger: o.Logger}
+	if o.Config.Database.URL == "" {
+		in.MaxConns = 0
 	} else if o.Config.Database.Password != "" {
 		secret, err := keys.ReadSecret(string(o.Config.Database.Password))
 		if err != nil {
@@ -164,7 +162,7 @@ func loadProfiles(dir string) (map[string]*ca.Profile, error) {
 		if name == ownProfile {
 			return nil, fmt.Errorf("%s: the profile of the server's own certificate cannot be replaced; give the file another name", filepath.Join(dir, e.Name()))
 		}
-		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		text, err := owned.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("profiles: %w", err)
 		}

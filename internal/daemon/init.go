@@ -19,6 +19,9 @@ type Made struct {
 // Init makes keys, database and hierarchy, without listening. It refuses where
 // there is a hierarchy already.
 func Init(ctx context.Context, o Options) (Made, error) {
+	if err := own(o.Config); err != nil {
+		return Made{}, err
+	}
 	// Whoever has the socket has the data directory.
 	socket, err := admin.Listen(admin.SocketPath(o.Config.Data))
 	if err != nil {

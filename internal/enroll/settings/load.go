@@ -13,6 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"chancery/internal/owned"
 	"chancery/internal/spelling"
 )
 
@@ -83,13 +84,14 @@ func Place(environ []string) string {
 
 // Load reads the file at path and checks the whole. "" is the one at Place, and
 // the default settings if there is none there. The error is Problems with what
-// was found, or what the file system says.
+// was found, an [owned.Refusal] of a file that others may change, as it names commands,
+// or what the file system says.
 func Load(path string, environ []string) (*Settings, error) {
 	asked := path != ""
 	if !asked {
 		path = Place(environ)
 	}
-	text, err := os.ReadFile(path)
+	text, err := owned.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 		return Default(environ), nil

@@ -362,3 +362,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Who may write the settings has commands run.
+func TestSettingsOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "client.toml")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "chmod go-w "+path) {
+		t.Errorf("%v", err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("the rest needs root, to give files to another user")
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.Chown(path, 54321, 54321)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "belongs to user 54321") {
+		t.Errorf("%v", err)
+	}
+}
