@@ -136,7 +136,11 @@ func (e *Engine) Register(ctx context.Context, p Place, o NewAccount) (ca vault.
 		return vault.CA{}, false, err
 	}
 	defer unlock()
-	if err := d.enter(ctx); err != nil {
+	err = d.enter(ctx)
+	if err == nil {
+		err = d.agreed(ctx)
+	}
+	if err != nil {
 		return vault.CA{}, false, d.fault(ctx, err)
 	}
 	ca, err = d.again()
@@ -320,7 +324,10 @@ func (d *deal) takeOver(ctx context.Context, key crypto.Signer) error {
 	if external, err := d.run.engine.binding(d.run.eabNames(d.offer.Issuer, d.offer.Default)...); keyID == "" && err == nil {
 		keyID = external.KeyID
 	}
-	return d.keepAccount(ctx, found, keyID)
+	if err := d.keepAccount(ctx, found, keyID); err != nil {
+		return err
+	}
+	return d.agreed(ctx)
 }
 
 // boundBy is the key ID of the external account binding that an account was made with,

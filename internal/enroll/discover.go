@@ -157,7 +157,7 @@ func (r *run) report(ctx context.Context, o caa.Offer) OfferReport {
 		rep.Identities, rep.Terms, rep.Binding = m.CAAIdentities, m.TermsOfService, m.ExternalAccountRequired
 	}
 	if rep.Terms != "" {
-		rep.Basis = r.basis(o.Default, t.conf)
+		rep.Basis, _ = t.agreement() // the lack of it is found again below
 	}
 	if err := t.usable(known); err != nil {
 		rep.Why = because(err)
@@ -175,11 +175,13 @@ func (t *turn) usable(known vault.CA) (err error) {
 	if t.profile, err = t.pick(); err != nil {
 		return err
 	}
-	if err := t.bound(known.Account); err != nil || known.Account != nil {
+	if err := t.bound(known.Account); err != nil {
 		return err
 	}
-	if _, err := t.external(); err != nil {
-		return err
+	if known.Account == nil {
+		if _, err := t.external(); err != nil {
+			return err
+		}
 	}
 	_, err = t.agreement()
 	return err

@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"chancery/internal/enroll/guard"
@@ -39,22 +40,38 @@ func (r *run) basis(label string, conf *CA) string {
 	return ""
 }
 
-// agreement gives the basis on which a new account agrees to the terms; "" without an
-// error if there are no terms.
+// agreement gives the basis on which the terms of the offer's CA, as they are now, are
+// agreed to: what is said for this offer, or what a person agreed to at this CA before,
+// which is those very terms and no others. What CAA said for other names is no agreement
+// for these. "" without an error if there are no terms.
 func (t *turn) agreement() (string, error) {
-	if t.termsURL() == "" {
+	url := t.termsURL()
+	if url == "" {
 		return "", nil
 	}
 	if b := t.run.basis(t.offer.Default, t.conf); b != "" {
 		return b, nil
 	}
-	return "", &inabilityError{class: ClassUnable,
-		reason: fmt.Sprintf("%s has terms of service, %s, to which nobody agreed", t.name(), guard.Shown(t.termsURL())),
+	known, err := t.run.engine.config.Vault.CA(t.at)
+	if err != nil {
+		return "", &localError{err}
+	}
+	reason := fmt.Sprintf("%s has terms of service, %s, to which nobody agreed", t.name(), guard.Shown(url))
+	for _, kept := range slices.Backward(known.Terms) {
+		switch {
+		case kept.Agreed.IsZero() || kept.Basis == basisCAA:
+		case kept.URL == url:
+			return kept.Basis, nil
+		default:
+			reason = fmt.Sprintf("%s has new terms of service, %s; what somebody agreed to is %s", t.name(), guard.Shown(url), guard.Shown(kept.URL))
+		}
+	}
+	return "", &inabilityError{class: ClassUnable, reason: reason,
 		advice: "read them, and agree with --agree-tos or in the configuration of that CA"}
 }
 
 // terms shows the terms with every certificate, keeps their URL and time, and tells of a
-// change (D12).
+// change (D12). Whether they are agreed to is another matter.
 func (t *turn) terms(ctx context.Context) error {
 	url := t.termsURL()
 	if url == "" || t.told {
@@ -62,35 +79,30 @@ func (t *turn) terms(ctx context.Context) error {
 	}
 	t.told = true
 	r := t.run
-	basis := r.basis(t.offer.Default, t.conf)
+	basis, _ := t.agreement() // the lack of it is for whoever goes on
+	r.tell(t.event(Event{Kind: EventTerms, Terms: url, Basis: basis, Message: "the terms of service of " + t.name() + ": " + guard.Shown(url)}))
+	known, err := r.engine.config.Vault.CA(t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	n := len(known.Terms)
+	if n > 0 && known.Terms[n-1].URL == url {
+		return nil
+	}
 	now := r.engine.config.Now()
-	err := r.update(ctx, t.at, func(c *vault.CA) {
-		if n := len(c.Terms); n > 0 {
-			if last := &c.Terms[n-1]; last.URL == url {
-				// A person's own word counts for more than the owner's record.
-				if basis != "" && (last.Agreed.IsZero() || r.hand != nil && last.Basis == basisCAA) {
-					last.Agreed, last.Basis = now, basis
-				}
-				return
-			}
-			before := c.Terms[n-1].URL
-			// Durable before the change is written down: its ID keeps a crash between the two
-			// from making it two. One a day, since a CA could change them at each look.
-			if !changedOn(c.Terms, now) {
-				r.notify(ctx, t.newTerms(before, basis))
-			}
-		}
+	// Durable before the change is written down: its ID keeps a crash between the two from
+	// making it two. One a day, since a CA could change them at each look.
+	if n > 0 && !changedOn(known.Terms, now) {
+		r.notify(ctx, t.newTerms(known.Terms[n-1].URL, basis))
+	}
+	return r.update(ctx, t.at, func(c *vault.CA) {
 		seen := vault.Terms{URL: url, Seen: now}
-		if basis != "" {
-			seen.Agreed, seen.Basis = now, basis
+		if i := slices.IndexFunc(c.Terms, func(kept vault.Terms) bool { return kept.URL == url }); i >= 0 {
+			seen.Agreed, seen.Basis = c.Terms[i].Agreed, c.Terms[i].Basis
+			c.Terms = slices.Delete(c.Terms, i, i+1)
 		}
 		c.Terms = append(c.Terms, seen)
 	})
-	if err != nil {
-		return err
-	}
-	r.tell(t.event(Event{Kind: EventTerms, Terms: url, Basis: basis, Message: "the terms of service of " + t.name() + ": " + guard.Shown(url)}))
-	return nil
 }
 
 // changedOn tells whether terms changed on that day: those first seen are no change.
@@ -107,16 +119,44 @@ func changedOn(terms []vault.Terms, now time.Time) bool {
 // newTerms is the message of a change. The day is part of its ID, as terms may change to
 // and fro.
 func (t *turn) newTerms(before, basis string) Notice {
-	url, day := t.termsURL(), t.run.engine.config.Now().UTC().Format(time.DateOnly)
+	url, day, by := t.termsURL(), t.run.engine.config.Now().UTC().Format(time.DateOnly), basis
+	if by == "" {
+		by = "nobody, so nothing is ordered there that needs somebody's agreement"
+	}
 	return Notice{ID: stableID("terms", t.at, url, day), Severity: Info, Subject: "New terms of service at " + t.name(),
 		Text: fmt.Sprintf("%s changed its terms of service from %s to %s.\nAgreed to by: %s.\nIf you do not agree, take the CA out of CAA or out of the configuration.",
-			t.name(), guard.Shown(before), guard.Shown(url), orNobody(basis)),
+			t.name(), guard.Shown(before), guard.Shown(url), by),
 		Data: map[string]any{"kind": "terms-changed", "issuer": t.offer.Issuer, "directory": t.at, "before": before, "terms": url, "basis": basis}}
 }
 
-func orNobody(basis string) string {
-	if basis == "" {
-		return "nobody"
+// agreed notes by what the terms are agreed to, now that there is an account that they
+// hold for. A person's own word counts for more than the owner's record.
+func (t *turn) agreed(ctx context.Context) error {
+	basis, err := t.agreement()
+	if err != nil || basis == "" {
+		return nil // an account that was taken over as it was
 	}
-	return basis
+	news := func(c *vault.CA) *vault.Terms {
+		n := len(c.Terms)
+		if n == 0 || c.Terms[n-1].URL != t.termsURL() {
+			return nil
+		}
+		if last := &c.Terms[n-1]; last.Agreed.IsZero() || basis != basisCAA && last.Basis == basisCAA {
+			return last
+		}
+		return nil
+	}
+	v, now := t.run.engine.config.Vault, t.run.engine.config.Now()
+	known, err := v.CA(t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	if news(&known) == nil {
+		return nil
+	}
+	return t.run.update(ctx, t.at, func(c *vault.CA) {
+		if last := news(c); last != nil {
+			last.Agreed, last.Basis = now, basis
+		}
+	})
 }

@@ -201,7 +201,13 @@ func (t *turn) once(ctx context.Context) (*obtained, error) {
 	if err := t.terms(ctx); err != nil {
 		return nil, err
 	}
+	if _, err := t.agreement(); err != nil {
+		return nil, err
+	}
 	if err := t.account(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.agreed(ctx); err != nil {
 		return nil, err
 	}
 	got, err := t.issue(ctx)
