@@ -22,28 +22,41 @@ func open(c vault.Circuit, now time.Time) bool {
 // well again.
 func halfOpen(c vault.Circuit, now time.Time) bool { return c.Opened > 0 && !open(c, now) }
 
-// setBack moves the offers whose CAs are down behind the others; among themselves they
-// and the others keep their order. None is left out: when nothing else works they are tried.
+// setBack moves the offers whose CAs are down behind the others, and behind these those
+// whose CAs asked to be left alone; else they keep their order. None is left out: when
+// nothing else works they are tried.
 func (r *run) setBack(offers []caa.Offer) ([]caa.Offer, error) {
 	now := r.engine.config.Now()
-	down := map[string]bool{}
+	rank := map[string]int{}
 	for _, o := range offers {
-		c, err := r.engine.config.Vault.CA(r.asked(o.Issuer, o.Default))
+		at := r.asked(o.Issuer, o.Default)
+		if _, known := rank[at]; known {
+			continue
+		}
+		c, err := r.engine.config.Vault.CA(at)
 		if err != nil {
 			return nil, &localError{err}
 		}
-		if !open(c.Circuit, now) {
+		ev := Event{Kind: EventSetBack, Issuer: o.Issuer, Default: o.Default, Directory: at}
+		until, _ := r.limited(c)
+		switch {
+		case !until.IsZero():
+			rank[at] = 2
+			ev.Until = until
+			ev.Message = caName(o.Issuer, o.Default) + " asked to be left alone until " + until.Format(time.RFC3339)
+		case open(c.Circuit, now):
+			rank[at] = 1
+			ev.Until, ev.Error = c.Circuit.OpenUntil, c.Circuit.Cause
+			ev.Message = caName(o.Issuer, o.Default) + " was down and is set back until " + c.Circuit.OpenUntil.Format(time.RFC3339)
+		default:
+			rank[at] = 0
 			continue
 		}
-		if at := r.asked(o.Issuer, o.Default); !down[at] {
-			down[at] = true
-			r.tell(Event{Kind: EventSetBack, Issuer: o.Issuer, Default: o.Default, Directory: at, Until: c.Circuit.OpenUntil, Error: c.Circuit.Cause,
-				Message: caName(o.Issuer, o.Default) + " was down and is set back until " + c.Circuit.OpenUntil.Format(time.RFC3339)})
-		}
+		r.tell(ev)
 	}
 	sorted := slices.Clone(offers)
 	slices.SortStableFunc(sorted, func(a, b caa.Offer) int {
-		return btoi(down[r.asked(a.Issuer, a.Default)]) - btoi(down[r.asked(b.Issuer, b.Default)])
+		return rank[r.asked(a.Issuer, a.Default)] - rank[r.asked(b.Issuer, b.Default)]
 	})
 	return sorted, nil
 }
@@ -95,6 +108,11 @@ type ending struct {
 	draw  float64
 }
 
+// rhythm is for how long a CA is set back when it fails once more.
+func (s Settings) rhythm(c vault.Circuit) time.Duration {
+	return min(s.BreakFor<<min(c.Opened, 10), longestBreak)
+}
+
 // trip notes how a turn ended in the circuit. Only unavailability opens it.
 func (s Settings) trip(c *vault.Circuit, e ending) {
 	switch e.class {
@@ -106,7 +124,7 @@ func (s Settings) trip(c *vault.Circuit, e ending) {
 		if c.Failures < s.BreakAfter && c.Opened == 0 {
 			return
 		}
-		d := min(s.BreakFor<<min(c.Opened, 10), longestBreak)
+		d := s.rhythm(*c)
 		// Up to a tenth less, so that many machines do not come back at once.
 		c.OpenUntil = e.now.Add(d - time.Duration(e.draw*float64(d)/10))
 		c.Opened++

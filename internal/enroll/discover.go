@@ -169,7 +169,7 @@ func (r *run) report(ctx context.Context, o caa.Offer) OfferReport {
 
 // usable tells whether an order could be made, without making an account.
 func (t *turn) usable(known vault.CA) (err error) {
-	if until := t.run.limited(known); !until.IsZero() {
+	if until, _ := t.run.limited(known); !until.IsZero() {
 		return &inabilityError{class: ClassLimited, reason: fmt.Sprintf("it asked not to be asked again before %s", until)}
 	}
 	if t.profile, err = t.pick(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ type notes struct {
 	// Limits are the times before which the CA wants no requests: for one certificate, by
 	// its label, or "" for all.
 	Limits map[string]time.Time `json:"limits,omitempty"`
+	// Since is when it said so.
+	Since map[string]time.Time `json:"since,omitempty"`
 	// Visits are the pages that the CA wants a person to visit: when each was first wanted,
 	// by the hash of its words.
 	Visits map[string]time.Time `json:"visits,omitempty"`
@@ -61,17 +64,37 @@ func (n notes) keep(c *vault.CA) {
 const longestLimit = 31 * 24 * time.Hour
 
 // limited gives the time before which the CA does not want to be asked for this
-// certificate; zero if there is none.
-func (r *run) limited(c vault.CA) time.Time {
+// certificate, and the time at which it is asked all the same if no other CA issues; both
+// are zero if it wants nothing of the kind.
+func (r *run) limited(c vault.CA) (until, anyway time.Time) {
 	now := r.engine.config.Now()
-	var until time.Time
+	n := readNotes(c)
 	for _, label := range []string{"", r.sheet.Name} {
-		t := readNotes(c).Limits[label]
+		t := n.Limits[label]
 		if t.After(now) && t.Sub(now) <= longestLimit && t.After(until) {
-			until = t
+			until, anyway = t, earlier(t, r.holdEnds(n.Since[label]))
 		}
 	}
-	return until
+	return until, anyway
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// holdEnds is until when a CA's wish of that time to be left alone counts when no other
+// issues: for a quarter of what the present certificate was good for then, so that it does
+// not end meanwhile, and an hour at least; for a day where there is none.
+func (r *run) holdEnds(since time.Time) time.Time {
+	left, first := r.left()
+	if first {
+		return since.Add(longestBreak)
+	}
+	end := r.engine.config.Now().Add(left)
+	return since.Add(max(time.Hour, end.Sub(since)/4))
 }
 
 // limit notes the CA's wish.
@@ -81,12 +104,15 @@ func (r *run) limit(ctx context.Context, at, label string, until time.Time) erro
 		if n.Limits == nil {
 			n.Limits = map[string]time.Time{}
 		}
+		if n.Since == nil {
+			n.Since = map[string]time.Time{}
+		}
 		for l, t := range n.Limits {
 			if !t.After(now) {
 				delete(n.Limits, l)
 			}
 		}
-		n.Limits[label] = until
+		n.Limits[label], n.Since[label] = until, now
 		for len(n.Limits) > mostLimits { // the soonest over are the easiest to do without
 			soonest := label
 			for l, t := range n.Limits {
@@ -96,6 +122,7 @@ func (r *run) limit(ctx context.Context, at, label string, until time.Time) erro
 			}
 			delete(n.Limits, soonest)
 		}
+		maps.DeleteFunc(n.Since, func(l string, _ time.Time) bool { return n.Limits[l].IsZero() })
 	})
 }
 

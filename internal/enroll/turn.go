@@ -111,19 +111,23 @@ func (t *turn) take(ctx context.Context, try func(context.Context, *turn) error)
 	}
 }
 
-// held tells whether the CA must be left alone for now: it said so itself.
+// held tells whether the CA must be left alone for now: it said so itself. Its turn comes
+// when the others had theirs, so that it is asked earlier than it likes if need be.
 func (t *turn) held(a *Attempt) (bool, error) {
 	c, err := t.run.engine.config.Vault.CA(t.at)
 	if err != nil {
 		return false, &localError{err}
 	}
-	until := t.run.limited(c)
-	if until.IsZero() {
+	until, anyway := t.run.limited(c)
+	if !anyway.After(t.run.engine.config.Now()) {
 		return false, nil
 	}
-	a.Class, a.RetryAfter = ClassLimited, until
+	a.Class, a.RetryAfter = ClassLimited, anyway
 	a.Error = "the CA asked not to be asked again before " + until.Format(time.RFC3339)
 	a.Advice = "nothing to do but to wait"
+	if anyway.Before(until) {
+		a.Advice += "; if no other CA issues it is asked again at " + anyway.Format(time.RFC3339)
+	}
 	return true, nil
 }
 
@@ -171,23 +175,31 @@ func (t *turn) settle(ctx context.Context, a *Attempt, v verdict) error {
 		return err
 	}
 	if a.Class == ClassLimited || a.Class == ClassUnavailable && v.after > 0 {
-		wait := v.after
-		if wait == 0 {
-			wait = r.engine.config.Settings.BreakFor
-		}
-		if a.Class == ClassUnavailable {
-			wait = min(wait, longestBreak) // a web server's word, not the CA's
-		}
-		a.RetryAfter = now.Add(wait)
-		label := r.sheet.Name
-		if a.Class == ClassUnavailable || !t.ordering() {
-			label = "" // nothing of this certificate was sent yet: it concerns all
-		}
-		if err := r.limit(ctx, t.at, label, a.RetryAfter); err != nil {
-			return err
-		}
+		return t.leaveAlone(ctx, a, v.after)
 	}
 	return nil
+}
+
+// leaveAlone notes how long the CA wants to be left alone; without its word as long as one
+// that is down. The word of a web server before it counts for no more than that either.
+func (t *turn) leaveAlone(ctx context.Context, a *Attempt, wait time.Duration) error {
+	r := t.run
+	c, err := r.engine.config.Vault.CA(t.at)
+	if err != nil {
+		return &localError{err}
+	}
+	rhythm := r.engine.config.Settings.rhythm(c.Circuit)
+	if wait == 0 || a.Class == ClassUnavailable && wait > rhythm {
+		wait = rhythm
+	}
+	now := r.engine.config.Now()
+	until := now.Add(wait)
+	a.RetryAfter = earlier(until, r.holdEnds(now))
+	label := r.sheet.Name
+	if a.Class == ClassUnavailable || !t.ordering() {
+		label = "" // nothing of this certificate was sent yet: it concerns all
+	}
+	return r.limit(ctx, t.at, label, until)
 }
 
 // ordering tells whether the CA had got as far as to know which certificate is wanted.
