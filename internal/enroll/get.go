@@ -68,12 +68,15 @@ func (e *Engine) Renew(ctx context.Context, name string, o Options) (Outcome, er
 
 // Due is when a certificate is to be renewed: at the moment drawn from the window that
 // the CA suggests, if there is one, else when as much of its life is left as the settings
-// say. A moment behind its end counts as none: such a window helps nobody. It is zero for
-// a record without a certificate.
+// say. A moment behind its end counts as none: such a window helps nobody. One that does not
+// hold the sheet's names was due when it began. It is zero for a record without a certificate.
 func (e *Engine) Due(rec vault.Record) time.Time {
 	c := rec.Current
 	if c == nil {
 		return time.Time{}
+	}
+	if !rec.Holds() {
+		return c.NotBefore
 	}
 	if w := rec.Window; w != nil && !w.Chosen.IsZero() && w.Chosen.Before(c.NotAfter) {
 		return w.Chosen
@@ -134,20 +137,7 @@ func (r *run) keep() bool {
 	if c == nil || r.options.Force || !r.record.Revoked.IsZero() {
 		return false
 	}
-	same := slices.Equal(sortedNames(r.record.Sheet.Names), sortedNames(r.sheet.Names))
-	return same && r.engine.config.Now().Before(r.engine.Due(r.record))
-}
-
-func sortedNames(list []string) []string {
-	var out []string
-	for _, n := range list {
-		if s, err := caa.ParseSubject(n); err == nil {
-			n = s.Name
-		}
-		out = append(out, n)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return r.record.Holds() && vault.SameNames(r.record.Sheet.Names, r.sheet.Names) && r.engine.config.Now().Before(r.engine.Due(r.record))
 }
 
 // obtain goes from the names to a certificate that passed all checks.

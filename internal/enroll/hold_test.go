@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/vault"
 )
 
 // The only CA asks for a month while a day is left: it is asked again after a quarter of
@@ -76,4 +77,32 @@ func TestRetryAfterOfAWebServer(t *testing.T) {
 	}
 	c.clock.add(16 * time.Minute)
 	c.get(t, enroll.Options{}, "b.example")
+}
+
+// A failed run for other names leaves them wanted: what there is does not hold them, so
+// the next run is due, however young the certificate.
+func TestWantedNamesAreDue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(1)...)
+	for _, n := range []string{"a.example", "b.example"} {
+		r.set(n, issue("ca1.test"))
+	}
+	c := r.client("")
+	c.get(t, enroll.Options{}, "a.example")
+	want := vault.Sheet{Name: "a.example", Names: []string{"a.example", "B.example."}}
+	r.houses[0].set(problem("/new-order", 400, "rejectedIdentifier"))
+	if _, err := c.Get(t.Context(), want, enroll.Options{}); err == nil {
+		t.Fatal("issued")
+	}
+	if due := c.Due(rec(t, c, "a.example")); due.After(c.clock.Now()) {
+		t.Errorf("due %v", due)
+	}
+	r.houses[0].reset()
+	out, err := c.Renew(t.Context(), "a.example", enroll.Options{})
+	if err != nil || out.Result != enroll.Issued {
+		t.Fatalf("%s, %v", out.Result, err)
+	}
+	if out, err := c.Get(t.Context(), want, enroll.Options{}); err != nil || out.Result != enroll.NotDue {
+		t.Errorf("again: %s, %v", out.Result, err)
+	}
 }

@@ -64,7 +64,7 @@ const longestDeployPause = time.Hour
 // due is when a certificate is to be renewed, if nothing failed.
 func (r rules) due(rec vault.Record, now time.Time) time.Time {
 	c := rec.Current
-	if c == nil || !rec.Revoked.IsZero() {
+	if c == nil || !rec.Revoked.IsZero() || !rec.Holds() {
 		return now
 	}
 	own := r.own(*c)

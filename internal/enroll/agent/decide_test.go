@@ -70,6 +70,10 @@ func TestNext(t *testing.T) {
 		}), ignored: true, do: run, at: noon.Add(day)},
 		"failed with other names": {rec: with(aged(day), func(r *vault.Record) { r.Tries = vault.Tries{Failures: 1, Last: noon, Next: noon.Add(time.Hour)} }), ignored: true,
 			do: run, at: noon.Add(time.Hour)},
+		"holds other names": {rec: with(aged(day), func(r *vault.Record) {
+			r.Current.Names, r.Sheet.Names = []string{"a.example"}, []string{"a.example", "b.example"}
+		}),
+			ignored: true, do: run, at: noon},
 		"other names":     {rec: aged(day), wanted: &other, ignored: true, do: run, at: noon},
 		"not in use":      {rec: with(aged(day), func(r *vault.Record) { r.Undeployed = &vault.Undeployed{Next: noon.Add(time.Minute)} }), ignored: true, do: run, at: noon.Add(time.Minute)},
 		"never in use":    {rec: with(aged(day), func(r *vault.Record) { r.Undeployed = &vault.Undeployed{} }), do: run, at: noon},

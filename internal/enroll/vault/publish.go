@@ -159,6 +159,7 @@ func (v *Vault) Publish(ctx context.Context, name string, p Publication) (Issued
 	leaf := p.Bundle.Chain[0]
 	issued, sum := p.Issued, sha256.Sum256(leaf.Raw)
 	issued.Serial, issued.SHA256 = leaf.SerialNumber.Text(16), hex.EncodeToString(sum[:])
+	issued.Names = namesOf(leaf)
 	issued.NotBefore, issued.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 	if issued.ObtainedAt.IsZero() {
 		issued.ObtainedAt = time.Now().UTC().Truncate(time.Second)

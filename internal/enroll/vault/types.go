@@ -113,6 +113,7 @@ type Issued struct {
 	Default    string    `json:"default,omitempty"` // label, if the CA was configured
 	Directory  string    `json:"directory"`
 	Kind       caa.Kind  `json:"kind,omitempty"`
+	Names      []string  `json:"names,omitempty"` // that it holds; old records lack them
 	Account    string    `json:"account,omitempty"`
 	Serial     string    `json:"serial"`
 	CertID     string    `json:"certID,omitempty"` // RFC 9773 §4.1

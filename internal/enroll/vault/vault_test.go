@@ -404,7 +404,7 @@ func TestPublish(t *testing.T) {
 		}
 		r, err := v.Record(name)
 		check(t, err)
-		if r.Pending != nil || r.Tries.Failures != 0 || r.Undeployed == nil || r.Undeployed.Generation != issued.Generation || *r.Current != issued || r.Sheet.Names[0] != name {
+		if r.Pending != nil || r.Tries.Failures != 0 || r.Undeployed == nil || r.Undeployed.Generation != issued.Generation || !reflect.DeepEqual(*r.Current, issued) || r.Sheet.Names[0] != name {
 			t.Errorf("%d: record %+v", n, r)
 		}
 		for _, path := range []string{v.Paths(name).Key, v.Paths(name).Cert, v.Paths(name).Chain, v.Paths(name).FullChain} {
