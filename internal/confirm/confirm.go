@@ -211,6 +211,8 @@ func (p *Page) answer(w http.ResponseWriter, r *http.Request, a answering) {
 	b, err := p.Questions.Answer(r.Context(), q, a.answer)
 	switch ca.KindOf(err) {
 	case ca.Denied:
+		// As often as Tries and the registry let anybody guess, and no more.
+		p.Logger.WarnContext(r.Context(), "a wrong passphrase was given on the confirmation page", "customer", q.Binding.Customer, "binding", q.ID, "remote", r.RemoteAddr)
 		v := p.view(q)
 		v.status, v.Wrong = http.StatusForbidden, "That is not the passphrase. Nothing was decided."
 		p.send(w, v)

@@ -321,6 +321,19 @@ func TestTriesAreBounded(t *testing.T) {
 	}
 }
 
+// Who guesses passphrases is seen in the log, with what he guesses left out.
+func TestWrongPassphraseIsLogged(t *testing.T) {
+	d, log := newDesk(), &bytes.Buffer{}
+	p := d.page(t, log, nil)
+	do(t, p, post(place, saying("confirm", passphrase+"x")))
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "customer=c") || !strings.Contains(log.String(), "remote=192.0.2.1:1234") {
+		t.Errorf("the log says %q", log)
+	}
+	if strings.Contains(log.String(), passphrase) || strings.Contains(log.String(), token) {
+		t.Errorf("the log gives a secret away: %q", log)
+	}
+}
+
 func TestFailuresStayInside(t *testing.T) {
 	d := newDesk()
 	d.err = os.ErrPermission
