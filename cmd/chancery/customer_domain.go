@@ -21,12 +21,23 @@ renews it. Several customers may prove the same domain.`)
 const domainArgs = "the customer's id and the domain"
 
 func (p *program) domainOne(verb, short string) *cobra.Command {
-	return &cobra.Command{
+	force := false
+	cmd := &cobra.Command{
 		Use: verb + " CUSTOMER DOMAIN", Short: short, Args: between(2, 2, domainArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := call[desk.DomainNamed, desk.Domain](cmd.Context(), p, "customer.domain."+verb, desk.DomainNamed{Customer: args[0], Domain: args[1]})
+			named := desk.DomainNamed{Customer: args[0], Domain: args[1]}
+			var d desk.Domain
+			var err error
+			if verb == "add" {
+				d, err = call[desk.DomainAdded, desk.Domain](cmd.Context(), p, "customer.domain.add", desk.DomainAdded{DomainNamed: named, Force: force})
+			} else {
+				d, err = call[desk.DomainNamed, desk.Domain](cmd.Context(), p, "customer.domain."+verb, named)
+			}
 			if err != nil {
 				return err
+			}
+			if d.Warning != "" {
+				p.warn("%s", d.Warning)
 			}
 			return p.show(d, func(w io.Writer) {
 				pairs(w, [2]string{"domain", d.Name}, [2]string{"state", proof(d)})
@@ -36,6 +47,11 @@ func (p *program) domainOne(verb, short string) *cobra.Command {
 			})
 		},
 	}
+	if verb == "add" {
+		cmd.Use += " [--force]"
+		cmd.Flags().BoolVar(&force, "force", false, "take a public suffix too, such as co.uk: everybody's domains below it")
+	}
+	return cmd
 }
 
 func (p *program) domainList() *cobra.Command {

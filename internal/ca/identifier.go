@@ -150,8 +150,7 @@ func checkLabel(label string) error {
 	if label == "" || len(label) > 63 {
 		return fmt.Errorf("each part between dots has 1 to 63 characters")
 	}
-	for i := range len(label) {
-		c := label[i]
+	for _, c := range label {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
 			return fmt.Errorf("%q is not allowed in it; write international names in their xn-- form", c)
 		}
@@ -263,7 +262,7 @@ func parseOID(text string) (asn1.ObjectIdentifier, error) {
 // clip keeps what a stranger wrote short enough to be shown back.
 func clip(s string) string {
 	if len(s) > 80 {
-		return s[:77] + "..."
+		return strings.ToValidUTF8(s[:77], "") + "..."
 	}
 	return s
 }

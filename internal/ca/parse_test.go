@@ -12,9 +12,20 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 )
+
+// What is said of a name that is refused can be read, whatever the name is.
+func TestRefusedNamesAreReadable(t *testing.T) {
+	for name, want := range map[string]string{"münchen.example": "'ü' is not allowed", strings.Repeat("ü", 60) + ".example": "63 characters", "b\xff.example": "is not allowed"} {
+		_, err := DNS(name)
+		if err == nil || !strings.Contains(err.Error(), want) || !utf8.ValidString(err.Error()) || strings.Contains(err.Error(), "Ã") || strings.Contains(err.Error(), `\xc3`) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
 
 func TestIdentifiers(t *testing.T) {
 	for _, test := range []struct{ kind, in, want string }{

@@ -52,6 +52,12 @@ func (in *DomainNamed) domain() registry.Domain {
 	return registry.Domain{Customer: in.Customer, Name: in.Domain}
 }
 
+// DomainAdded is the input of customer.domain.add.
+type DomainAdded struct {
+	DomainNamed
+	Force bool `json:"force,omitempty"` // take a public suffix too
+}
+
 // Domain is a customer's.
 type Domain struct {
 	Name    string    `json:"name"`
@@ -62,6 +68,8 @@ type Domain struct {
 	Proven  time.Time `json:"proven,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
 	How     string    `json:"how,omitempty"` // "dns" or "vouched"
+	// Warning says why the domain is broad for one customer; customer.domain.add's alone.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Domains is the output of customer.domain.list.
@@ -81,9 +89,15 @@ func (d *Desk) domainShown(one *registry.Domain) Domain {
 		Proven: one.ProvenAt, Expires: one.Expires, How: one.How}
 }
 
-func (d *Desk) addDomain(ctx context.Context, caller admin.Caller, in DomainNamed) (Domain, error) {
-	one, err := d.Registry.AddDomain(ctx, by(caller), in.domain())
-	return d.domainShown(&one), err
+func (d *Desk) addDomain(ctx context.Context, caller admin.Caller, in DomainAdded) (Domain, error) {
+	wanted := in.domain()
+	wanted.Whole = in.Force
+	one, err := d.Registry.AddDomain(ctx, by(caller), wanted)
+	out := d.domainShown(&one)
+	if err == nil {
+		out.Warning, _ = registry.Breadth(one.Name)
+	}
+	return out, err
 }
 
 func (d *Desk) listDomains(ctx context.Context, _ admin.Caller, in CustomerNamed) (Domains, error) {

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"chancery/internal/ca"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 )
 
 // Domain is a domain that a customer registered. Several customers may register
@@ -21,6 +24,9 @@ type Domain struct {
 	ProvenAt time.Time // zero: not yet
 	Expires  time.Time // when the proof ends; zero: there is none
 	How      string    // ByDNS or Vouched, once it is proven
+	// Whole is a wish of who adds a public suffix, such as co.uk: all of it is to be the
+	// customer's. It is not kept.
+	Whole bool
 }
 
 // How a domain or contact was proven.
@@ -42,14 +48,24 @@ func (d *Domain) Proven(now time.Time) bool { return !d.ProvenAt.IsZero() && now
 const proofLife = 398 * 24 * time.Hour
 
 // ParseDomain gives the canonical form of a domain that can be registered: a host
-// name that leaves room for the record's label. Errors are of kind BadName.
+// name that leaves room for the record's label. International names may be written as
+// people write them (RFC 5891 §5). Errors are of kind BadName.
 func ParseDomain(text string) (string, error) {
-	id, err := ca.DNS(strings.TrimSpace(text))
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "*.") {
+		return "", ca.Errorf(ca.BadName, "register the domain without \"*.\": it covers all names below it")
+	}
+	if strings.ContainsFunc(text, func(c rune) bool { return c > '~' }) {
+		ascii, err := idna.Lookup.ToASCII(text)
+		if err != nil {
+			return "", &ca.Error{Kind: ca.BadName, Detail: "the domain breaks the rules for international names; write it in its xn-- form", Err: err}
+		}
+		text = ascii
+	}
+	id, err := ca.DNS(text)
 	switch {
 	case err != nil:
 		return "", err
-	case id.IsWildcard():
-		return "", ca.Errorf(ca.BadName, "register the domain without \"*.\": it covers all names below it")
 	case len(id.Value()) > 253-len(recordLabel):
 		return "", ca.Errorf(ca.BadName, "the domain is too long: there is no room for %s in front of it", recordLabel)
 	}
@@ -69,12 +85,32 @@ func covers(name string) []string {
 	}
 }
 
+// Breadth says why a domain is broad for one customer, or "": below it are, or may be,
+// names of others. Forbidden tells whether it is a public suffix of the DNS's own
+// (publicsuffix.org, its ICANN section).
+func Breadth(name string) (why string, forbidden bool) {
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	switch {
+	case suffix != name:
+		return "", false
+	case icann:
+		return name + " is a public suffix: it covers the domains of everybody below it", true
+	case strings.Contains(name, "."):
+		return name + " is a domain below which others have theirs (publicsuffix.org): it covers them all", false
+	}
+	return name + " is a single label: it covers every name that ends in it", false
+}
+
 // AddDomain registers a domain for a customer; its Record is to say its Token
-// then. Kind BadName, NotFound, Denied, or Conflict when it is registered.
+// then. Kind BadName, NotFound, Denied, also for a public suffix unless it is wanted as
+// a whole, or Conflict when it is registered.
 func (r *Registry) AddDomain(ctx context.Context, by ca.Principal, d Domain) (Domain, error) {
 	name, err := ParseDomain(d.Name)
 	if err != nil {
 		return Domain{}, err
+	}
+	if why, forbidden := Breadth(name); forbidden && !d.Whole {
+		return Domain{}, ca.Errorf(ca.Denied, "%s; register the customer's own domain, or use --force if all of it is his", why)
 	}
 	if _, err := r.Customer(ctx, d.Customer); err != nil {
 		return Domain{}, err

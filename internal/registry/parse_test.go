@@ -6,7 +6,7 @@ import (
 )
 
 func FuzzParseDomain(f *testing.F) {
-	for _, text := range []string{"example.org", " Example.ORG ", "*.example.org", "xn--bcher-kva.example", "a..b", "", "10.0.0.1", "org", strings.Repeat("a.", 120) + "b"} {
+	for _, text := range []string{"example.org", " Example.ORG ", "*.example.org", "xn--bcher-kva.example", "a..b", "", "10.0.0.1", "org", "MÜNCHEN.example", "mün chen.example", "\xff.example", "*.ü.example", strings.Repeat("a.", 120) + "b"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -78,6 +78,46 @@ func TestRemovedContactHearsNothing(t *testing.T) {
 	})
 }
 
+// International names are taken as people write them; what is broad for one customer is
+// refused, or told.
+func TestBroadAndInternationalDomains(t *testing.T) {
+	onBoth(t, nil, func(ctx context.Context, d *desk) {
+		c := d.customer("Web team")
+		for text, want := range map[string]string{"MÜNCHEN.example": "xn--mnchen-3ya.example", "bücher.example": "xn--bcher-kva.example",
+			"shop.co.uk": "shop.co.uk", "corp": "corp", "github.io": "github.io"} {
+			one := must[registry.Domain](d.t)(d.AddDomain(ctx, admin, registry.Domain{Customer: c.ID, Name: text}))
+			if one.Name != want {
+				d.t.Errorf("%q became %q", text, one.Name)
+			}
+			if why, forbidden := registry.Breadth(one.Name); forbidden || (why != "") != (text == "corp" || text == "github.io") {
+				d.t.Errorf("%s: %q, %t", one.Name, why, forbidden)
+			}
+		}
+		for text, kind := range map[string]ca.Kind{"com": ca.Denied, "CO.uk": ca.Denied, "*.münchen.example": ca.BadName, "mün chen.example": ca.BadName, "\xff.example": ca.BadName} {
+			_, err := d.AddDomain(ctx, admin, registry.Domain{Customer: c.ID, Name: text})
+			d.want(kind, err)
+		}
+		must[registry.Domain](d.t)(d.AddDomain(ctx, admin, registry.Domain{Customer: c.ID, Name: "co.uk", Whole: true}))
+		// A suspended customer's domains stay his, also when a proof ends meanwhile.
+		wanted := registry.Domain{Customer: c.ID, Name: "corp"}
+		must[registry.Domain](d.t)(d.VouchDomain(ctx, admin, wanted))
+		d.want("", d.Suspend(ctx, admin, c.ID))
+		holds := func(want bool) {
+			d.t.Helper()
+			found, err := d.Holders(ctx, "db.corp")
+			if err != nil || (len(found) == 1 && found[0] == registry.Holder{Customer: c.ID, Suspended: true}) != want {
+				d.t.Errorf("holders: %+v, %v", found, err)
+			}
+		}
+		holds(true)
+		d.pass(400 * 24 * time.Hour)
+		holds(true)
+		d.want("", d.Resume(ctx, admin, c.ID))
+		d.want("", d.Suspend(ctx, admin, c.ID))
+		holds(false) // it was over when he was suspended again
+	})
+}
+
 // Codes end, and cannot be tried out.
 func TestCodes(t *testing.T) {
 	onBoth(t, nil, func(ctx context.Context, d *desk) {
