@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"chancery/internal/acmeserver"
 	"chancery/internal/desk"
 	"chancery/internal/registry"
 
@@ -12,11 +13,11 @@ import (
 )
 
 func (p *program) binding() *cobra.Command {
-	cmd := group("binding", "whose an ACME account is: list, show, confirm, refuse, end", `An ACME account that proves a customer's domain, or claims his address, is his only once
+	cmd := group("binding", "whose an ACME account is: list, show, add, confirm, refuse, end", `An ACME account that proves a customer's domain, or claims his address, is his only once
 that was confirmed: by himself on the page that his mail links to, or here. A question
 that nobody answers ends by itself. Once it is ended, the account's orders rest on the
 binding no more; what was issued stays (chancery cert revoke).`)
-	cmd.AddCommand(p.bindingList(), p.bindingShow(),
+	cmd.AddCommand(p.bindingList(), p.bindingShow(), p.bindingAdd(),
 		p.bindingDecide("confirm", "say in the customer's place that the account is his"),
 		p.bindingDecide("refuse", "say in the customer's place that the account is not his"),
 		p.bindingDecide("end", "end a confirmed binding: the account gets no more certificates by it"))
@@ -66,6 +67,27 @@ func (p *program) bindingShow() *cobra.Command {
 			return p.showBinding(b)
 		},
 	}
+}
+
+func (p *program) bindingAdd() *cobra.Command {
+	var in acmeserver.BindingWanted
+	cmd := &cobra.Command{
+		Use: "add {ID | URL} CUSTOMER [--reason TEXT]", Short: "make an ACME account a customer's on your own word: nobody is asked",
+		Args: between(2, 2, "the account's id or URL and the customer's id; see: chancery acme account list, chancery customer list"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Account, in.Customer = args[0][strings.LastIndexByte(args[0], '/')+1:], args[1]
+			b, err := call[acmeserver.BindingWanted, acmeserver.BindingMade](cmd.Context(), p, "binding.add", in)
+			if err != nil {
+				return err
+			}
+			return p.show(b, func(w io.Writer) {
+				pairs(w, [2]string{"id", b.ID}, [2]string{"state", string(b.State)}, [2]string{"account", b.Account}, [2]string{"account URL", b.URL},
+					[2]string{"customer", b.Name + " (" + b.Customer + ")"})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, as one line of `TEXT`")
+	return cmd
 }
 
 func (p *program) bindingDecide(verb, short string) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"chancery/acme"
 	"chancery/internal/admin"
 	"chancery/internal/ca"
+	"chancery/internal/registry"
 )
 
 // accountsShown is how many accounts a page of acme.account.list has unless it says so.
@@ -80,4 +81,39 @@ func (s *Server) accountNamed(ctx context.Context, id string) (Account, error) {
 func (s *Server) accountShown(a *Account) AccountShown {
 	return AccountShown{ID: a.ID, URL: s.accountURL(a.ID), Status: a.Status, Contacts: a.Contacts, Binding: a.Binding,
 		Thumb: a.Thumb, Created: a.CreatedAt, Agreed: a.AgreedAt}
+}
+
+// BindingWanted is the input of binding.add.
+type BindingWanted struct {
+	Account  string `json:"account"`  // by id
+	Customer string `json:"customer"` // by id
+	Reason   string `json:"reason,omitempty"`
+}
+
+// BindingMade is the output of binding.add.
+type BindingMade struct {
+	ID       string                `json:"id"`
+	State    registry.BindingState `json:"state"`
+	Account  string                `json:"account"`
+	URL      string                `json:"account_url"`
+	Customer string                `json:"customer"`
+	Name     string                `json:"customer_name"`
+}
+
+// bind makes an account a customer's whom nobody has to ask.
+func (s *Server) bind(ctx context.Context, caller admin.Caller, in BindingWanted) (BindingMade, error) {
+	a, err := s.accountNamed(ctx, in.Account)
+	if err != nil {
+		return BindingMade{}, err
+	}
+	if a.Status != acme.AccountValid {
+		return BindingMade{}, ca.Errorf(ca.Conflict, "the account %s has ended", a.ID)
+	}
+	customer, err := s.Registry.Customer(ctx, in.Customer)
+	if err != nil {
+		return BindingMade{}, err
+	}
+	b, err := s.Registry.Bind(ctx, registry.Asking{Account: a.ID, AccountURL: s.accountURL(a.ID), Customer: customer.ID,
+		Contact: contactOf(&a), Thumbprint: a.Thumb}, registry.Decision{By: by(caller), Reason: in.Reason})
+	return BindingMade{ID: b.ID, State: b.State, Account: a.ID, URL: s.accountURL(a.ID), Customer: customer.ID, Name: customer.Name}, err
 }

@@ -2,6 +2,7 @@ package acmeserver_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,5 +158,50 @@ func TestOrganizationOfOwnDomainsAlone(t *testing.T) {
 		}
 		_, err = c.Finalize(t.Context(), ready, csr(t, certKey(t), "", "dave.example"))
 		refused(t, err, acme.TypeUnauthorized, "has not proven", "dave.example")
+	}
+}
+
+// An administrator's word binds an account, before it was asked about and while it is.
+func TestBoundByHand(t *testing.T) {
+	o := newOffice(t, byDomain)
+	carol, gone := o.customer("eu.example", ""), o.customer("gone.example", "")
+	if err := o.Suspend(t.Context(), clerk, gone); err != nil {
+		t.Fatal(err)
+	}
+	c := o.account()
+	account, err := c.Account(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, authz := o.proves(c, "eu.example")
+	o.stands(c, authz, acme.AuthorizationPending)
+	add := func(account, customer string) (made acmeserver.BindingMade, err error) {
+		err = operate(t, &desk{server: o.server}, "binding.add", acmeserver.BindingWanted{
+			Account: account[strings.LastIndexByte(account, '/')+1:], Customer: customer, Reason: "a contract"}, &made)
+		return made, err
+	}
+	made, err := add(account.URL, carol)
+	if err != nil || made.State != registry.Confirmed || made.URL != account.URL || made.Name == "" {
+		t.Fatalf("the binding is %+v, %v", made, err)
+	}
+	if b, err := o.Binding(t.Context(), made.ID); err != nil || !b.Holds() || b.Reason != "a contract" || b.DecidedBy.Room != "admin" {
+		t.Errorf("the binding is kept as %+v, %v", b, err)
+	}
+	o.stands(c, authz, acme.AuthorizationValid)
+	o.obtain(c, "www.eu.example")
+	other := o.customer("other.example", "")
+	if made, err = add(account.URL, other); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := o.Binding(t.Context(), made.ID); err != nil || b.Via != registry.ViaAdmin {
+		t.Errorf("the binding is kept as %+v, %v", b, err)
+	}
+	o.obtain(c, "other.example")
+	o.ends(other)
+	for text, pair := range map[string][2]string{"already": {account.URL, carol}, "anew after": {account.URL, other}, "suspended": {account.URL, gone},
+		"no such account": {"nobody", carol}, "no such customer": {account.URL, "nobody"}} {
+		if _, err := add(pair[0], pair[1]); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

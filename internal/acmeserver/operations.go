@@ -26,6 +26,7 @@ func (s *Server) Operations() []admin.Operation {
 		admin.Op(admin.Spec{Name: "eab.create", Role: admin.Registrar, Summary: "makes a key with which one ACME account or more can be opened"}, s.createKey),
 		admin.Op(admin.Spec{Name: "eab.list", Role: admin.Registrar, Summary: "lists the external account keys"}, s.listKeys),
 		admin.Op(admin.Spec{Name: "eab.show", Role: admin.Registrar, Summary: "shows an external account key and the accounts that were opened with it"}, s.showKey),
+		admin.Op(admin.Spec{Name: "binding.add", Role: admin.Registrar, Summary: "binds an ACME account to a customer on the caller's word"}, s.bind),
 		admin.Op(admin.Spec{Name: "eab.withdraw", Role: admin.Registrar, Summary: "withdraws an external account key: no account more is opened with it"}, s.withdrawKey),
 	)
 }

@@ -186,6 +186,28 @@ func (r *Registry) Decide(ctx context.Context, d Decision) (Binding, error) {
 	return b, err
 }
 
+// Bind binds an account to a customer on an administrator's word: an open question about
+// the two is confirmed, or there is a new one that is confirmed at once. Interrupted, it
+// leaves an open question, and can be done again. Kind Invalid, NotFound; Denied for a
+// suspended customer; Conflict when the account is bound to him, or when that was refused
+// or ended within a day.
+func (r *Registry) Bind(ctx context.Context, a Asking, d Decision) (Binding, error) {
+	a.Via = ViaAdmin
+	b, err := r.Ask(ctx, a)
+	if err != nil {
+		return Binding{}, err
+	}
+	switch b.State {
+	case Confirmed:
+		return Binding{}, ca.Errorf(ca.Conflict, "the account is bound to this customer already, by binding %s", b.ID)
+	case Refused, Ended:
+		return Binding{}, ca.Errorf(ca.Conflict, "this was decided before: binding %s is %s; it can be bound anew after %s", b.ID, b.State, b.DecidedAt.Add(refusalRest).Format(time.RFC3339))
+	}
+	d.ID, d.Confirm = b.ID, true
+	b, err = r.Decide(ctx, d)
+	return b, err
+}
+
 // decidable finds the binding that a decision is about, and sees whether it may be
 // made.
 func (r *Registry) decidable(ctx context.Context, d Decision) (Binding, error) {
