@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 
 	"chancery/internal/enroll"
 	"chancery/internal/enroll/vault"
@@ -19,7 +20,7 @@ whether DNSSEC vouches for it, what each record means, which CAs were ruled out 
 what rule, and what each CA wants: terms, an external account binding, challenges.
 
 No account is made and nothing is ordered; "chancery get" does that, the same way.
-Exit status: 0 there is a CA to ask; 3 there is none.`,
+Exit status: 0 there is a CA to ask; 3 there is none, or none of them can be used.`,
 		Annotations: map[string]string{endsAsRun: "yes"},
 		Args:        between(1, 1000, "the names of one certificate: shop.example www.shop.example"),
 		RunE: interruptible(func(cmd *cobra.Command, args []string) error {
@@ -40,7 +41,7 @@ Exit status: 0 there is a CA to ask; 3 there is none.`,
 			if showing := p.show(report, func(w io.Writer) { showReport(w, report, c.DNS) }); showing != nil {
 				return showing
 			}
-			if err != nil {
+			if err != nil || !usable(report) {
 				return &enrolError{enroll.Failed, nil} // the report says why
 			}
 			return nil
@@ -48,6 +49,11 @@ Exit status: 0 there is a CA to ask; 3 there is none.`,
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// usable tells whether any CA of a report could be asked for the certificate.
+func usable(r enroll.Report) bool {
+	return slices.ContainsFunc(r.Offers, func(o enroll.OfferReport) bool { return o.Usable })
 }
 
 // enrolError ends a command of the client with the status of a run's result (D17).

@@ -37,7 +37,10 @@ func showReport(w io.Writer, r enroll.Report, servers string) {
 			fmt.Fprintf(w, "  - %s\n", guard.Shown(n))
 		}
 	}
-	if len(r.Offers) > 0 {
+	switch {
+	case len(r.Offers) > 0 && !usable(r):
+		fmt.Fprintf(w, "\nNo certificate can be had for now: none of the CAs above can be used. What to do stands after \"but\".\n")
+	case len(r.Offers) > 0:
 		fmt.Fprintf(w, "\nNothing was ordered. To get the certificate: chancery get %s\n", strings.Join(r.Names, " "))
 	}
 }

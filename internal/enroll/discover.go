@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"chancery/acme"
 	"chancery/caa"
 	"chancery/internal/enroll/vault"
 )
@@ -35,6 +37,7 @@ func (e *Engine) Discover(ctx context.Context, sheet vault.Sheet, o Options) (Re
 		rep.Notes = append(rep.Notes, note)
 	}
 	rep.Notes = append(rep.Notes, unbound(plan.Names)...)
+	rep.Notes = append(rep.Notes, misspelled(plan.Names)...)
 	for _, x := range plan.Excluded {
 		rep.Excluded = append(rep.Excluded, Excluded{Name: caName(x.Issuer, x.Label), Rule: x.Reason})
 	}
@@ -61,14 +64,25 @@ func unbound(reports []caa.Report) (notes []string) {
 			}
 			methods, _ := p.Methods()
 			for _, m := range methods {
-				note := fmt.Sprintf("a certificate of kind %s from %s takes an external account binding: get a key from the CA and enter it with \"chancery account eab add %s\"", m, p.Issuer, p.Issuer)
-				if caa.Kind(m).Binding() && !slices.Contains(notes, note) {
+				if note := unmet(m, p.Issuer); note != "" && !slices.Contains(notes, note) {
 					notes = append(notes, note)
 				}
 			}
 		}
 	}
 	return notes
+}
+
+// unmet says what a value of validationmethods wants that was of no use: credentials for
+// a kind of certificate, or a challenge that is not set up; "" for what nobody here knows.
+func unmet(method, issuer string) string {
+	switch {
+	case strings.HasPrefix(method, "ca-") && caa.Kind(method).Binding():
+		return fmt.Sprintf("a certificate of kind %s from %s takes an external account binding: get a key from the CA and enter it with \"chancery account eab add %s\"", method, issuer, issuer)
+	case slices.Contains([]acme.ChallengeType{acme.ChallengeHTTP01, acme.ChallengeTLSALPN01, acme.ChallengeDNS01, acme.ChallengeDNSPersist01}, acme.ChallengeType(method)):
+		return fmt.Sprintf("the record of %s permits %s: set up %s for this name, if it is not (docs/solving.md), and it can be asked", issuer, method, method)
+	}
+	return ""
 }
 
 // otherRules says whether the other revision of auto-discovery would plan otherwise (D6).

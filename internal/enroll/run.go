@@ -228,7 +228,11 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 	}
 	r.question = r.ask(ctx)
 	plan, err := caa.Choose(r.question)
+	if err == nil {
+		err = r.provable()
+	}
 	if err != nil {
+		plan.Offers = nil
 		return plan, err
 	}
 	r.wanted(&plan)
@@ -237,4 +241,19 @@ func (r *run) plan(ctx context.Context) (caa.Plan, error) {
 		return plan, &caa.ChoiceError{Cause: caa.CauseNobody, Names: plan.Names}
 	}
 	return plan, nil
+}
+
+// provable tells whether there is a way to prove each name at all, whatever its records
+// permit: without one no CA need be asked.
+func (r *run) provable() error {
+	var errs []error
+	for _, s := range r.subjects {
+		if len(r.methods(s)) == 0 {
+			errs = append(errs, &solve.NoMethodError{Identifier: identifier(s)})
+		}
+	}
+	if len(errs) > 0 {
+		return &localError{errors.Join(errs...)}
+	}
+	return nil
 }

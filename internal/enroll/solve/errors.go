@@ -59,6 +59,9 @@ type NoMethodError struct {
 
 // Error says what is configured and what would be permitted.
 func (e *NoMethodError) Error() string {
+	if len(e.Configured) == 0 && strings.HasPrefix(e.Identifier.Value, "*.") {
+		return fmt.Sprintf("no way to prove %s is configured: wildcards are proven by dns-01 or dns-persist-01 alone; set up one of those (docs/solving.md)", quote(e.Identifier.Value))
+	}
 	if len(e.Configured) == 0 {
 		return fmt.Sprintf("no way to prove %s is configured: set up http-01, tls-alpn-01, dns-01 or dns-persist-01 for it", quote(e.Identifier.Value))
 	}
