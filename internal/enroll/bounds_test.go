@@ -65,6 +65,10 @@ func TestDamagedCA(t *testing.T) {
 	if _, err := c.Get(t.Context(), sheet("a.test"), enroll.Options{Force: true}); err == nil || !strings.Contains(err.Error(), record) {
 		t.Error(err)
 	}
+	rep, err := c.Discover(t.Context(), sheet("b.test"), enroll.Options{})
+	if err != nil || len(rep.Offers) != 2 || rep.Offers[0].Usable || !strings.Contains(rep.Offers[0].Why, record) || !rep.Offers[1].Usable {
+		t.Errorf("%+v, %v", rep.Offers, err)
+	}
 }
 
 // An owner who names hundreds of CAs costs no more than one who names a few.

@@ -33,9 +33,10 @@ func (r *run) setBack(offers []caa.Offer) ([]caa.Offer, error) {
 		if _, known := rank[at]; known {
 			continue
 		}
+		rank[at] = 0
 		c, err := r.engine.config.Vault.CA(at)
 		if err != nil {
-			return nil, &localError{err}
+			continue // one that cannot be read is told where it is passed over
 		}
 		ev := Event{Kind: EventSetBack, Issuer: o.Issuer, Default: o.Default, Directory: at}
 		until, _ := r.limited(c)
@@ -49,7 +50,6 @@ func (r *run) setBack(offers []caa.Offer) ([]caa.Offer, error) {
 			ev.Until, ev.Error = c.Circuit.OpenUntil, c.Circuit.Cause
 			ev.Message = caName(o.Issuer, o.Default) + " was down and is set back until " + c.Circuit.OpenUntil.Format(time.RFC3339)
 		default:
-			rank[at] = 0
 			continue
 		}
 		r.tell(ev)
