@@ -15,6 +15,7 @@ import (
 	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/settings"
 	"chancery/internal/enroll/vault"
+	"chancery/internal/owned"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -102,6 +103,9 @@ func (p *program) macKey(file string, stdin bool) (string, error) {
 			return "", badInput("--key-file cannot be read: %v; give the name of a file that holds the MAC key", err)
 		}
 		defer func() { _ = f.Close() }()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && (info.Mode().Perm()&0o007 != 0 || owned.Opened(f) != nil) {
+			p.warn("the file of --key-file belongs to another user, or others can read or change it: remove it once the key is entered, and ask the CA for another key if somebody may have seen it")
+		}
 		text, err := io.ReadAll(io.LimitReader(f, limit))
 		if err != nil {
 			return "", badInput("--key-file cannot be read: give the name of a file that holds the MAC key")

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"chancery/internal/admin"
+
 	"github.com/spf13/cobra"
 )
 
@@ -21,6 +23,9 @@ type program struct {
 	data   string // --data
 	config string // --config
 	json   bool   // --json
+
+	foreign func(*admin.ForeignError) error // judges another user's server; nil = its owner is named
+	owner   int                             // of the server that was named last
 }
 
 const rootLong = `chancery is a certification authority and its client in one program. The authority is

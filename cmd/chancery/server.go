@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strconv"
 
 	"chancery/internal/admin"
 	"chancery/internal/config"
@@ -36,7 +38,30 @@ func call[In, Out any](ctx context.Context, p *program, name string, in In) (Out
 	}
 	client := admin.Dial(admin.SocketPath(c.Data))
 	defer client.Close()
+	client.Foreign = p.foreign
+	if client.Foreign == nil {
+		client.Foreign = p.nameOwner
+	}
 	return admin.Call[In, Out](ctx, client, name, in)
+}
+
+// nameOwner tells who runs a server that is neither root's nor the caller's: root may have
+// come into a directory where somebody serves his own.
+func (p *program) nameOwner(e *admin.ForeignError) error {
+	if p.owner != e.UID {
+		p.owner = e.UID
+		p.warn("%v", e)
+	}
+	return nil
+}
+
+// refuseOwner is nameOwner for what changes whom this machine trusts. Who called sudo is
+// taken at his word about his own server.
+func refuseOwner(e *admin.ForeignError) error {
+	if os.Geteuid() == 0 && os.Getenv("SUDO_UID") == strconv.Itoa(e.UID) {
+		return nil
+	}
+	return fmt.Errorf("%w, so nothing was changed: if you mean that server, ask %s for the fingerprint of its root (chancery ca root --fingerprint) and give it as --fingerprint, or name another server by --data", e, e.Owner)
 }
 
 // again gives the flags with which another command reaches the same server, with

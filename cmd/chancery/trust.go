@@ -27,7 +27,8 @@ system's (Debian, Ubuntu, Alpine, SUSE, Fedora, RHEL, Arch) and, where certutil 
 installed, the NSS databases of Firefox and Chromium of the user who calls. The root
 comes from the running server, from --file, or from another host by --url; then
 --fingerprint must say which root it is, as "chancery ca root --fingerprint" tells
-there: ask for it by a way that nobody can forge.`
+there: ask for it by a way that nobody can forge. So it must for a server on this host
+that another user runs, unless root does, or who called sudo.`
 
 func (p *program) trust() *cobra.Command {
 	cmd := group("trust", "install the root in this machine's trust stores, or remove it", trustLong)
@@ -78,6 +79,9 @@ func (p *program) rootsToTrust(ctx context.Context, t trusting) ([]*x509.Certifi
 	case t.file != "":
 		text, err = p.readInput(t.file)
 	default:
+		if len(wanted) == 0 {
+			p.foreign = refuseOwner
+		}
 		var roots desk.Roots
 		roots, err = call[struct{}, desk.Roots](ctx, p, "ca.roots", struct{}{})
 		for _, r := range roots.Roots {

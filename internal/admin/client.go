@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -113,8 +114,10 @@ func (c *Client) exchange(ctx context.Context, what request, into any) error {
 	case errors.Is(err, fs.ErrPermission):
 		return &Error{Kind: Denied, Detail: fmt.Sprintf("the chancery on %s belongs to another user: call as that user or as root", c.directory)}
 	case err != nil:
-		if foreign, ok := errors.AsType[*ForeignError](err); ok {
-			return foreign
+		// What Foreign said, without the address that means nothing.
+		_, foreign := errors.AsType[*ForeignError](err)
+		if outer, ok := errors.AsType[*url.Error](err); ok && foreign {
+			return outer.Err
 		}
 		return c.broken(ctx, err)
 	}
