@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"chancery/internal/durable"
+	"chancery/internal/keys"
 )
 
 // The test binary runs itself as the process that is killed; see TestCrash.
@@ -214,6 +215,21 @@ func TestPKCS12(t *testing.T) {
 	check(t, os.WriteFile(password, []byte("another\n"), 0o600))
 	if _, err := Existing(Target{PKCS12: filepath.Join(dir, "x.p12"), PKCS12Password: "file:" + password}); !isTargetError(err) || strings.Contains(err.Error(), "another") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A password that others can read protects no key.
+func TestSharedPassword(t *testing.T) {
+	dir := t.TempDir()
+	password := filepath.Join(dir, "password")
+	check(t, os.WriteFile(password, []byte("correct horse\n"), 0o600))
+	check(t, os.Chmod(password, 0o644))
+	target := Target{PKCS12: filepath.Join(dir, "x.p12"), PKCS12Password: "file:" + password}
+	if err := target.Install(t.Context(), bundle(t, 1)); !errors.Is(err, keys.ErrPermissions) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(target.PKCS12); err == nil {
+		t.Error("installed all the same")
 	}
 }
 
