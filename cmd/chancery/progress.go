@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"chancery/internal/enroll"
 	"chancery/internal/enroll/guard"
@@ -68,13 +69,22 @@ func (p *progress) line(value any) {
 type finished struct {
 	Kind string `json:"event"` // "finished"
 	enroll.Outcome
-	Error string `json:"error,omitempty"`
+	Error   string    `json:"error,omitempty"`
+	Time    time.Time `json:"time"`
+	Message string    `json:"message"`
+}
+
+// endings are the results as sentences.
+var endings = map[enroll.Result]string{
+	enroll.Issued: "a certificate was issued, and is in use", enroll.NotDue: "nothing was due",
+	enroll.Undeployed: "there is a certificate, and it is not yet in use",
+	enroll.StillValid: "no certificate came; the present one is still good", enroll.Failed: "no certificate came, and there is none that is good",
 }
 
 // finish tells what a run came to.
 func (p *progress) finish(o enroll.Outcome, err error) {
 	if p.json {
-		f := finished{Kind: "finished", Outcome: o}
+		f := finished{Time: time.Now(), Kind: "finished", Message: endings[o.Result], Outcome: o}
 		if err := errors.Join(err, o.Err()); err != nil {
 			f.Error = err.Error()
 		}

@@ -2,7 +2,9 @@ package enroll
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -81,6 +83,8 @@ func classify(err error, ended bool) verdict {
 		return verdict{class: ClassUser, advice: adviceSolver}
 	case errors.As(err, &unfinished):
 		return verdict{class: ClassUnfinished, advice: "the order is kept and taken up by the next run; the CA may be waiting for a person to confirm something"}
+	case unknownRoot(err):
+		return verdict{class: ClassFinal, advice: adviceRoots}
 	case errors.As(err, &found):
 		return classifyDirectory(found)
 	case errors.As(err, &refused):
@@ -98,9 +102,17 @@ const (
 	adviceDown    = "the CA cannot be reached or does not answer as an ACME server; nothing to do here but to wait, or to look at the network of this machine"
 	adviceSolver  = "the answer to the challenge could not be put in place; look at the challenge's settings of this certificate"
 	adviceServed  = "the CA looked for the answer to the challenge and did not find it: check that the name points to this machine, that the port is reachable from the Internet or the CA's network, or that the DNS shows the record"
+	adviceRoots   = "the certificate of the CA's server leads to no root that is trusted here: if you trust that CA, give its root by --roots FILE, or by roots under [discovery] or under its [[ca]] in client.toml"
+	adviceClosed  = "the CA refuses this request; its words above say why. If it closed the account, \"chancery account remove CA\" forgets it here, and the next run makes another"
 	adviceGuard   = "a stranger may not send this client there; allow the address in the configuration if it is yours"
 	adviceRefused = "the CA refuses this request; its words above say why"
 )
+
+// unknownRoot tells that a CA's server showed a certificate that leads to no trusted root.
+func unknownRoot(err error) bool {
+	_, is := errors.AsType[x509.UnknownAuthorityError](err)
+	return is
+}
 
 // classifyDirectory judges a failure to get the directory (D10).
 func classifyDirectory(e *directory.Error) verdict {
@@ -112,6 +124,9 @@ func classifyDirectory(e *directory.Error) verdict {
 	case directory.Refused:
 		return verdict{class: ClassFinal, advice: adviceGuard}
 	case directory.NotThere:
+		if dns, ok := errors.AsType[*net.DNSError](e); ok && dns.IsNotFound {
+			return verdict{class: ClassFinal, advice: "the name of the CA does not exist, as far as this machine's resolver knows (the [dns] servers are for CAA alone): check how the CAA record spells it, or give its directory's URL in the configuration"}
+		}
 		return verdict{class: ClassFinal, advice: "the CA serves no /.well-known/acme; give its directory's URL in the configuration"}
 	case directory.NotADirectory:
 		return verdict{class: ClassUnavailable, advice: "what the CA serves is no ACME directory; give its directory's URL in the configuration if it has another"}
@@ -154,6 +169,8 @@ func classifyProblem(err error, p *acme.Problem) verdict {
 		return verdict{class: ClassUser, advice: adviceServed}
 	case finals[p.Type] != "":
 		return verdict{class: ClassFinal, advice: finals[p.Type]}
+	case p.Type == acme.TypeUnauthorized, p.Type == acme.TypeAccountDoesNotExist:
+		return verdict{class: ClassFinal, advice: adviceClosed}
 	case p.Type == acme.TypeCompound:
 		return classifyCompound(p, inChallenge)
 	case p.Type == acme.TypeBadNonce, p.Type == acme.TypeServerInternal, p.Status >= 500:
