@@ -1,6 +1,8 @@
 package enroll_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,6 +22,9 @@ func TestWildcardByHTTPAlone(t *testing.T) {
 	}
 	if out, err := c.Get(t.Context(), sheet, enroll.Options{}); err == nil || out.Result != enroll.Failed || !strings.Contains(err.Error(), "dns-01 or dns-persist-01 alone") {
 		t.Errorf("get: %s, %v", out.Result, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(c.vault.Dir(), "certificates")); err != nil || len(left) != 0 {
+		t.Errorf("left of the first run, which failed: %v, %v", left, err)
 	}
 	if n := r.houses[0].seen.Load(); n != 0 {
 		t.Errorf("%d requests", n)

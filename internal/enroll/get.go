@@ -126,6 +126,10 @@ func (r *run) whole(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		out = r.failed(err)
 		r.regret(ctx, &out, err)
+		if _, none := v.Record(r.sheet.Name); r.isNew && r.sheet.Origin == "" && errors.Is(none, vault.ErrNone) {
+			// What locking made, which holds nothing; that another was quicker does no harm.
+			_ = v.Remove(context.WithoutCancel(ctx), r.sheet.Name)
+		}
 	}
 	out.Warnings = r.warnings
 	return out, err
