@@ -11,8 +11,10 @@ import (
 
 	"chancery/internal/client"
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/guard"
 	"chancery/internal/enroll/settings"
 	"chancery/internal/enroll/vault"
+	"chancery/internal/notify"
 
 	"github.com/spf13/cobra"
 )
@@ -143,9 +145,30 @@ func (p *program) openClient(cmd *cobra.Command, f *clientFlags, observe func(en
 	if err := f.apply(cmd, s); err != nil {
 		return nil, err
 	}
-	return client.Open(cmd.Context(), client.Options{Settings: s, Observer: observe, Forgave: func(name string, err error) {
+	return client.Open(cmd.Context(), client.Options{Settings: s, Observer: observe, Journal: p.journal(os.Getenv("JOURNAL_STREAM")), Forgave: func(name string, err error) {
 		p.warn("the CAA of %s could not be looked up (%v); going on as if there were none, as you said", name, err)
 	}})
+}
+
+// journal is where messages go beside the ways that are configured: as the journal reads
+// them (nil) under a service manager, else in words, for whoever sits there or gets cron's mail.
+func (p *program) journal(stream string) notify.Channel {
+	if stream != "" {
+		return nil
+	}
+	return spoken{p}
+}
+
+// spoken writes messages to the terminal.
+type spoken struct{ *program }
+
+// Name is notify.Channel's.
+func (spoken) Name() string { return "stderr" }
+
+// Send is notify.Channel's.
+func (s spoken) Send(_ context.Context, m notify.Message) error {
+	s.warn("%s\n%s", guard.Shown(m.Subject), indented(strings.TrimSpace(m.Text), "  "))
+	return nil
 }
 
 // sweep takes away what runs that were killed left of their answers to challenges.
