@@ -149,7 +149,7 @@ func (l *lab) illnesses(good, bad *sealer) []ill {
 		{name: "badNonce each time", do: spoil(problem("/", 400, "badNonce")), class: enroll.ClassUnavailable, most: 60},
 		{name: "limited for long", do: spoil(problem("/order-plz", 429, "rateLimited", "Retry-After", "7200")), class: enroll.ClassLimited, most: 6, after: 2 * time.Hour},
 		{name: "limited without a time", do: spoil(problem("/order-plz", 429, "rateLimited")), class: enroll.ClassLimited, most: 6, after: time.Minute},
-		{name: "busy for long", do: spoil(answer503), class: enroll.ClassUnavailable, most: 2, after: time.Hour},
+		{name: "busy for long", do: spoil(answer503), class: enroll.ClassUnavailable, most: 2, after: 15 * time.Minute},
 		{name: "finalize fails", do: spoil(problem("/finalize-order", 500, "serverInternal")), class: enroll.ClassUnavailable, most: 30},
 		{name: "the order becomes invalid", do: func(f *front) {
 			f.orders(func(o map[string]any) {

@@ -19,8 +19,6 @@ type verdict struct {
 	advice string
 	// after is how long the CA asked to be left alone; 0 if it did not.
 	after time.Duration
-	// visit is the page of ClassAction.
-	visit string
 }
 
 // inabilityError is a failure before anything was ordered: the client lacks something.
@@ -164,7 +162,7 @@ func classifyProblem(err error, p *acme.Problem) verdict {
 	case p.Type == acme.TypeRateLimited || p.Status == http.StatusTooManyRequests:
 		return verdict{class: ClassLimited, after: p.RetryAfter, advice: "the CA limits how often it is asked; it is left alone until then"}
 	case p.Type == acme.TypeUserActionRequired:
-		return verdict{class: ClassAction, visit: p.Instance, advice: "somebody has to visit the page that the CA names: " + guard.Shown(p.Instance)}
+		return classifyAction(p)
 	case inChallenge && served[p.Type]:
 		return verdict{class: ClassUser, advice: adviceServed}
 	case finals[p.Type] != "":
@@ -181,6 +179,15 @@ func classifyProblem(err error, p *acme.Problem) verdict {
 		return verdict{class: ClassUnavailable, after: p.RetryAfter, advice: adviceDown}
 	}
 	return verdict{class: ClassFinal, advice: adviceRefused}
+}
+
+// classifyAction judges a wish that a person visit a page (RFC 8555 §7.3.3). Only a web
+// page is shown as one: what else a stranger writes there is nothing to click on.
+func classifyAction(p *acme.Problem) verdict {
+	if guard.CheckURL(p.Instance) != nil {
+		return verdict{class: ClassAction, advice: "somebody has to do something at the CA, but it names no page on the web that says what: ask it"}
+	}
+	return verdict{class: ClassAction, advice: "somebody has to visit the page that the CA names: " + guard.Shown(p.Instance)}
 }
 
 // classifyCompound judges several reasons: challenges alone make it the user's fault.

@@ -87,8 +87,13 @@ func TestClassify(t *testing.T) {
 	if v := classify(acme.RateLimited(time.Hour, "slow"), false); v.after != time.Hour {
 		t.Errorf("after %v", v.after)
 	}
-	if v := classify(acme.UserActionRequired("https://ca.example/terms", "agree"), false); v.visit != "https://ca.example/terms" {
-		t.Errorf("visit %q", v.visit)
+	for _, evil := range []string{"javascript:alert(1)", "file:///etc/passwd", "http://ca.example/terms", ""} {
+		if v := classify(acme.UserActionRequired(evil, "agree"), false); v.class != ClassAction || evil != "" && strings.Contains(v.advice, evil) {
+			t.Errorf("%q is shown as a page to visit: %+v", evil, v)
+		}
+	}
+	if v := classify(acme.UserActionRequired("https://ca.example/terms", "agree"), false); !strings.Contains(v.advice, "https://ca.example/terms") {
+		t.Errorf("advice %q", v.advice)
 	}
 }
 
