@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -55,8 +56,13 @@ func measure(ctx context.Context, o options) error {
 	defer os.RemoveAll(dir)
 	if o.binary == "" {
 		o.binary = filepath.Join(dir, "chancery")
-		build := exec.CommandContext(ctx, "go", "build", "-o", o.binary, "chancery/cmd/chancery")
-		build.Stderr = os.Stderr
+		// In its own module, which alone knows what the program requires.
+		root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "chancery").Output()
+		if err != nil {
+			return fmt.Errorf("chancery's module cannot be found: %w", err)
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-o", o.binary, "./cmd/chancery")
+		build.Dir, build.Stderr = strings.TrimSpace(string(root)), os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("chancery cannot be built: %w", err)
 		}
