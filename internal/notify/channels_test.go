@@ -6,11 +6,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -287,51 +285,10 @@ func TestSyslogRefusals(t *testing.T) {
 	}
 }
 
-func TestJournal(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "socket")
-	server, err := net.ListenPacket("unixgram", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	m := message("one\nPRIORITY=0")
-	if err := Journal(path).Send(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-	buffer := make([]byte, 65536)
-	n, _, err := server.ReadFrom(buffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]string{}
-	for in := bytes.NewBuffer(buffer[:n]); in.Len() > 0; {
-		name, err := in.ReadString('\n')
-		var length uint64
-		if err != nil || binary.Read(in, binary.LittleEndian, &length) != nil {
-			t.Fatalf("cut off at %q", name)
-		}
-		value := in.Next(int(length) + 1)
-		got[strings.TrimSpace(name)] = string(value[:length])
-	}
-	for name, want := range map[string]string{"PRIORITY": "4", "MESSAGE": "ca.example failed 2 times in a row\nIt was down.", "CHANCERY_ID": m.ID,
-		"CHANCERY_DATA": `{"issuer":"ca.example"}`, "SYSLOG_IDENTIFIER": "chancery"} {
-		if got[name] != want {
-			t.Errorf("%s is %q, want %q", name, got[name], want)
-		}
-	}
-	if err := Journal("/nonexistent/socket").Send(t.Context(), m); err == nil {
-		t.Error("sent to nobody")
-	}
-}
-
-func TestLogs(t *testing.T) {
+func TestPrefixed(t *testing.T) {
 	var b bytes.Buffer
 	m := message("one")
 	m.Subject = "a\nb\x1b[2J"
-	if err := Log(slog.New(slog.NewJSONHandler(&b, nil))).Send(t.Context(), m); err != nil || !strings.Contains(b.String(), `"level":"WARN","msg":"a b\\x1b[2J","message":"one"`) {
-		t.Errorf("logged %s, error %v", b.String(), err)
-	}
-	b.Reset()
 	if err := Prefixed(&b).Send(context.Background(), m); err != nil || !strings.HasPrefix(b.String(), `<4>a b\x1b[2J: It was down. {"id":"one"`) || strings.Count(b.String(), "\n") != 1 {
 		t.Errorf("written %q, error %v", b.String(), err)
 	}

@@ -1,9 +1,10 @@
 // Package notify tells people and their machines what happened: by mail, webhook,
-// command, syslog, journal and log. One incident is one message with one ID, which each
-// channel delivers once; the outbox keeps what could not be delivered, over restarts.
+// command, syslog, and lines that the journal reads. One incident is one message with
+// one ID, which each channel delivers once; the outbox keeps what could not be
+// delivered, over restarts.
 //
-// The room knows messages and how to send them. It must not know what they are about,
-// and imports nothing of ours.
+// The room knows messages and how to send them. It must not know what they are about:
+// of ours it imports only what writes files and makes texts safe to show.
 package notify
 
 import (

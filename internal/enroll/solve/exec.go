@@ -3,8 +3,6 @@ package solve
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -16,13 +14,7 @@ import (
 	"chancery/acme"
 )
 
-// The names of the environment variables that lego's exec provider reads.
 const (
-	execPath        = "EXEC_PATH"
-	execMode        = "EXEC_MODE"
-	execTimeout     = "EXEC_PROPAGATION_TIMEOUT"
-	execPolling     = "EXEC_POLLING_INTERVAL"
-	execModeRaw     = "RAW"
 	execOutputTail  = 2 << 10
 	execKillPatient = 5 * time.Second
 )
@@ -43,34 +35,6 @@ type Exec struct {
 	Env []string
 
 	mu sync.Mutex
-}
-
-// ExecFromEnvironment reads EXEC_PATH, EXEC_MODE, EXEC_PROPAGATION_TIMEOUT (seconds, 60)
-// and EXEC_POLLING_INTERVAL (seconds, 3) as lego does. The last two tell how long to
-// wait for the record to be seen, and how often to look. EXEC_SEQUENCE_INTERVAL is not
-// read: calls follow upon each other without a pause.
-func ExecFromEnvironment(lookup func(string) (string, bool)) (*Exec, Propagation, error) {
-	get := func(name string) string { v, _ := lookup(name); return v }
-	e := &Exec{Program: get(execPath), Raw: get(execMode) == execModeRaw}
-	if e.Program == "" {
-		return nil, Propagation{}, errors.New("EXEC_PATH does not name a program")
-	}
-	if mode := get(execMode); mode != "" && !e.Raw {
-		return nil, Propagation{}, fmt.Errorf("EXEC_MODE is %s; it may be RAW or empty", quote(mode))
-	}
-	p := Propagation{Timeout: time.Minute, Interval: 3 * time.Second}
-	for name, d := range map[string]*time.Duration{execTimeout: &p.Timeout, execPolling: &p.Interval} {
-		text := get(name)
-		if text == "" {
-			continue
-		}
-		seconds, err := strconv.ParseUint(text, 10, 20)
-		if err != nil || seconds == 0 {
-			return nil, Propagation{}, fmt.Errorf("%s is %s; it must be a number of seconds", name, quote(text))
-		}
-		*d = time.Duration(seconds) * time.Second
-	}
-	return e, p, nil
 }
 
 func (e *Exec) zoneless() {}

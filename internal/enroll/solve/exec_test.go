@@ -235,27 +235,3 @@ func TestExecFails(t *testing.T) {
 		t.Errorf("too slow: %v", err)
 	}
 }
-
-func TestExecFromEnvironment(t *testing.T) {
-	for _, test := range []struct {
-		env               map[string]string
-		raw, good         bool
-		timeout, interval time.Duration
-	}{
-		{map[string]string{}, false, false, 0, 0},
-		{map[string]string{"EXEC_PATH": "/x"}, false, true, time.Minute, 3 * time.Second},
-		{map[string]string{"EXEC_PATH": "/x", "EXEC_MODE": "RAW", "EXEC_PROPAGATION_TIMEOUT": "300", "EXEC_POLLING_INTERVAL": "10"}, true, true, 5 * time.Minute, 10 * time.Second},
-		{map[string]string{"EXEC_PATH": "/x", "EXEC_MODE": "raw"}, false, false, 0, 0},
-		{map[string]string{"EXEC_PATH": "/x", "EXEC_POLLING_INTERVAL": "3s"}, false, false, 0, 0},
-		{map[string]string{"EXEC_PATH": "/x", "EXEC_POLLING_INTERVAL": "0"}, false, false, 0, 0},
-		{map[string]string{"EXEC_PATH": "/x", "EXEC_PROPAGATION_TIMEOUT": "-1"}, false, false, 0, 0},
-	} {
-		e, p, err := solve.ExecFromEnvironment(func(n string) (string, bool) { v, ok := test.env[n]; return v, ok })
-		if (err == nil) != test.good {
-			t.Errorf("%v: %v", test.env, err)
-		}
-		if err == nil && (e.Program != "/x" || e.Raw != test.raw || p.Timeout != test.timeout || p.Interval != test.interval) {
-			t.Errorf("%v: %+v", test.env, p)
-		}
-	}
-}
