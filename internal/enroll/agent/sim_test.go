@@ -367,7 +367,7 @@ func TestClockJumps(t *testing.T) {
 			t.Errorf("%d renewals of fresh certificates", w.begun())
 		}
 		w.shift(10 * 365 * day)
-		time.Sleep(settle)
+		time.Sleep(settle - time.Second) // at settle itself the agent may wake before this test
 		if n := w.begun(); n != 0 {
 			t.Errorf("%d were begun right after the jump", n)
 		}
