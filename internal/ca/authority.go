@@ -297,5 +297,5 @@ func (r *Request) account(p *Profile, now time.Time) map[string]string {
 			lines = append(lines, fmt.Sprintf("%s by %s at %s: %s", name, e.Method, e.At.UTC().Format(time.RFC3339), e.Detail))
 		}
 	}
-	return map[string]string{"request": r.ID, "profile": p.Name, "evidence": strings.Join(lines, "\n")}
+	return r.details(map[string]string{"request": r.ID, "profile": p.Name, "evidence": strings.Join(lines, "\n")})
 }

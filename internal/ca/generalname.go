@@ -30,7 +30,7 @@ func readGeneralName(list *cryptobyte.String) (Identifier, error) {
 	var value cryptobyte.String
 	var tag casn1.Tag
 	if !list.ReadAnyASN1(&value, &tag) {
-		return Identifier{}, Errorf(BadCSR, "the CSR's subject alternative names cannot be read")
+		return Identifier{}, Errorf(BadCSR, "the subject alternative names cannot be read")
 	}
 	switch tag {
 	case contextTag(tagDNS):
@@ -38,7 +38,7 @@ func readGeneralName(list *cryptobyte.String) (Identifier, error) {
 	case contextTag(tagIP):
 		addr, ok := netip.AddrFromSlice(value)
 		if !ok {
-			return Identifier{}, Errorf(BadCSR, "the CSR has an IP address of %d octets", len(value))
+			return Identifier{}, Errorf(BadCSR, "there is an IP address of %d octets", len(value))
 		}
 		return IP(addr.String())
 	case contextTag(tagEmail):
@@ -48,14 +48,14 @@ func readGeneralName(list *cryptobyte.String) (Identifier, error) {
 	case contextTag(tagOther).Constructed():
 		return readOtherName(value)
 	}
-	return Identifier{}, Errorf(BadCSR, "the CSR asks for a kind of name (tag %d) that is not certified here", tag&0x1f)
+	return Identifier{}, Errorf(BadCSR, "a kind of name (tag %d) is asked for that is not certified here", tag&0x1f)
 }
 
 // readOtherName reads the device names as deviceName writes them.
 func readOtherName(value cryptobyte.String) (Identifier, error) {
 	var oid asn1.ObjectIdentifier
 	var inner, fields cryptobyte.String
-	bad := Errorf(BadCSR, "the CSR has an otherName that cannot be read or is not certified here")
+	bad := Errorf(BadCSR, "there is an otherName that cannot be read or is not certified here")
 	if !value.ReadASN1ObjectIdentifier(&oid) ||
 		!value.ReadASN1(&inner, contextTag(0).Constructed()) || !value.Empty() ||
 		!inner.ReadASN1(&fields, casn1.SEQUENCE) || !inner.Empty() {

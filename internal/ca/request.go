@@ -2,7 +2,9 @@ package ca
 
 import (
 	"crypto"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,6 +66,34 @@ type Request struct {
 	// are true of who asks: the kinds of certificate for which it was vetted.
 	Labels []string
 	Once   *Once // spent in the transaction of the intent; nil where the room needs none
+	// Detail is what else the auditor shall know of how the request came: by which
+	// operation, from which address. It is recorded with the intent, clipped to a
+	// bound, and decides nothing. No secrets.
+	Detail map[string]string
+}
+
+// The bounds of Request.Detail: entries, and octets of each word and text.
+const (
+	maxDetails    = 24
+	maxDetailWord = 40
+	maxDetailText = 500
+)
+
+// details gives the room's own words for the auditor, bounded, under the core's.
+func (r *Request) details(core map[string]string) map[string]string {
+	all := make(map[string]string, len(r.Detail)+len(core))
+	for _, word := range slices.Sorted(maps.Keys(r.Detail)) {
+		if len(all) < maxDetails {
+			all[bounded(word, maxDetailWord)] = bounded(r.Detail[word], maxDetailText)
+		}
+	}
+	maps.Copy(all, core)
+	return all
+}
+
+// bounded keeps a text to so many octets, and to what every store takes.
+func bounded(s string, octets int) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(clipTo(s, octets), "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // Once is a single-use token, an ACME nonce for example. A store keeps it until
