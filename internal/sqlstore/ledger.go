@@ -59,11 +59,11 @@ func splitNames(text string) ([]ca.Identifier, error) {
 // Intend implements [ca.Ledger].
 func (s *Store) Intend(ctx context.Context, in ca.Intent) (ca.Record, error) {
 	batch := append(spend(in.Once), sqldb.Statement{
-		SQL: `INSERT INTO certificates (` + recordColumns + `, shard)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, NULL, 0, 0, $16
+		SQL: `INSERT INTO certificates (` + recordColumns + `, shard, alike)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $15, NULL, 0, 0, $16, $17
 			WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE key_hash = $7)`,
 		Args: []any{in.Serial.Bytes(), in.Request, in.By.Room, in.By.ID, in.Profile, in.Issuer, in.KeyHash, joinNames(in.Names), in.Subject,
-			millis(in.NotBefore), millis(in.NotAfter), millis(in.At), millis(in.Lease), in.TBS, in.Seal, in.Shard},
+			millis(in.NotBefore), millis(in.NotAfter), millis(in.At), millis(in.Lease), in.TBS, in.Seal, in.Shard, likeness(in.Subject, in.Names)},
 		Want: 1, Label: errExists,
 	})
 	for _, n := range in.Names {
@@ -95,9 +95,9 @@ func (s *Store) Intend(ctx context.Context, in ca.Intent) (ca.Record, error) {
 func (s *Store) Settle(ctx context.Context, in ca.Settlement) (ca.Record, error) {
 	var r ca.Record
 	err := s.db.Batch(ctx, sqldb.Statement{
-		SQL: `UPDATE certificates SET der = $1, settled = $2, tbs = NULL, seal = NULL
+		SQL: `UPDATE certificates SET der = $1, settled = $2, tbs = NULL, seal = NULL, key_id = $4
 			WHERE serial = $3 AND settled = 0 AND revoked = 0 RETURNING ` + recordColumns,
-		Args: []any{in.DER, millis(in.At), in.Serial.Bytes()}, Want: 1, Label: errStale,
+		Args: []any{in.DER, millis(in.At), in.Serial.Bytes(), keyIDOf(in.DER)}, Want: 1, Label: errStale,
 		Scan: func(row sqldb.Row) error { return scanRecord(row, &r) },
 	}, record(in.Event))
 	if errors.Is(err, errStale) {

@@ -19,6 +19,8 @@ var migrations = []sqldb.Migration{
 	{Number: 9, Name: "people", SQL: peopleSchema},
 	{Number: 10, Name: "bindings by pair", SQL: pairSchema},
 	{Number: 11, Name: "vetted registration", SQL: registrationSchema},
+	{Number: 12, Name: "est", SQL: estSchema},
+	{Number: 13, Name: "certificates alike", SQL: alikeSchema},
 }
 
 // Migrate brings the database to this release's schema.

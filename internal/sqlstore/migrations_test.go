@@ -22,6 +22,8 @@ var applied = []string{
 	"7656154f56645588", // people
 	"068889cfc1decb94", // bindings by pair
 	"42b287b231d954c8", // vetted registration
+	"7e8b3a044038e065", // est
+	"ae9ae9a64189913d", // certificates alike
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {
