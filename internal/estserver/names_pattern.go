@@ -1,0 +1,178 @@
+package estserver
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"chancery/internal/ca"
+)
+
+// pattern is one rule about what may be asked for, as people write it:
+//
+//	own                       what the certificate that authenticates has itself
+//	*                         everything
+//	gw.example, 192.0.2.7     this name, in the alternative names or as common name
+//	*.iot.example             every name below it, at any depth
+//	{serial}.iot.example      with what is known of who asks: {serial}, {cn}, {user}
+//	192.0.2.0/24              every address of the network
+//	uri:urn:dev:*             other kinds of names by their type; "*" stands for anything
+//	CN=*, SN={serial}, O=Ex   attributes of the subject: CN, SN (serialNumber), O, OU, C, L, ST
+type pattern struct {
+	own       bool
+	all       bool
+	attribute string            // a word of attributeOf; "": a name
+	kind      ca.IdentifierType // "": told by the form: dns, ip or email
+	text      string            // with "*" and {fields}
+}
+
+// own and all are the two patterns that are words.
+const ownNames, allNames = "own", "*"
+
+// The fields of a pattern.
+var patternFields = []string{"{serial}", "{cn}", "{user}"}
+
+// attributeOf gives an attribute of the subject by its short name (RFC 4514 §3; SN is
+// serialNumber here).
+var attributeOf = map[string]func(*ca.Subject) *string{
+	"CN": func(s *ca.Subject) *string { return &s.CommonName },
+	"SN": func(s *ca.Subject) *string { return &s.SerialNumber },
+	"O":  func(s *ca.Subject) *string { return &s.Organization },
+	"OU": func(s *ca.Subject) *string { return &s.OrganizationalUnit },
+	"C":  func(s *ca.Subject) *string { return &s.Country },
+	"L":  func(s *ca.Subject) *string { return &s.Locality },
+	"ST": func(s *ca.Subject) *string { return &s.Province },
+}
+
+// attributeWords is attributeOf's order for messages.
+var attributeWords = []string{"CN", "SN", "O", "OU", "C", "L", "ST"}
+
+var patternKinds = []ca.IdentifierType{ca.TypeDNS, ca.TypeIP, ca.TypeEmail, ca.TypeURI, ca.TypePermanentID, ca.TypeHardwareModule}
+
+// parsePattern reads a pattern; the error says what is wrong with it.
+func parsePattern(text string) (pattern, error) {
+	switch text {
+	case ownNames:
+		return pattern{own: true}, nil
+	case allNames:
+		return pattern{all: true}, nil
+	}
+	p := pattern{text: text}
+	if word, rest, ok := strings.Cut(text, "="); ok && attributeOf[word] != nil {
+		p.attribute, p.text = word, rest
+	} else if word, rest, ok := strings.Cut(text, ":"); ok && slices.Contains(patternKinds, ca.IdentifierType(word)) {
+		p.kind, p.text = ca.IdentifierType(word), rest
+	}
+	bare := p.text
+	for _, field := range patternFields {
+		bare = strings.ReplaceAll(bare, field, "x")
+	}
+	switch {
+	case p.text == "" || len(text) > 512:
+		return p, fmt.Errorf("the pattern %.80q names nothing, or is longer than 512 characters", text)
+	case strings.ContainsAny(bare, "{}"):
+		return p, fmt.Errorf("the pattern %q has a field that is not known; there are %s", text, strings.Join(patternFields, ", "))
+	case strings.Contains(bare, "/") && (p.kind == "" || p.kind == ca.TypeIP) && p.attribute == "":
+		if _, err := netip.ParsePrefix(p.text); err != nil {
+			return p, fmt.Errorf("the pattern %q is no network such as 192.0.2.0/24: %w", text, err)
+		}
+	case strings.Count(bare, "*") > 1:
+		return p, fmt.Errorf("the pattern %q has more than one *", text)
+	}
+	return p, nil
+}
+
+// fill puts what is known of who asks in the place of the fields. A pattern with a
+// field that is not known fits nothing: false.
+func (p pattern) fill(fields map[string]string) (string, bool) {
+	text := p.text
+	for _, field := range patternFields {
+		if !strings.Contains(text, field) {
+			continue
+		}
+		// A value with a star would be a pattern itself.
+		value := fields[field]
+		if value == "" || strings.ContainsAny(value, "*{}") {
+			return "", false
+		}
+		text = strings.ReplaceAll(text, field, value)
+	}
+	return text, true
+}
+
+// fitsName tells whether the pattern lets a name pass.
+func (p pattern) fitsName(n ca.Identifier, fields map[string]string) bool {
+	if p.all {
+		return true
+	}
+	if p.own || p.attribute != "" {
+		return false
+	}
+	text, ok := p.fill(fields)
+	if !ok || !p.meansKind(n.Type(), text) {
+		return false
+	}
+	switch n.Type() {
+	case ca.TypeIP:
+		if network, err := netip.ParsePrefix(text); err == nil {
+			addr, ok := n.Addr()
+			return ok && network.Contains(addr)
+		}
+		given, err := ca.IP(text)
+		return err == nil && given == n || glob(text, n.Value())
+	case ca.TypeDNS:
+		return glob(lower(text), n.Value())
+	}
+	return glob(text, n.Value())
+}
+
+// meansKind tells whether the pattern speaks of a kind of names: the one that it
+// names, or that its form tells.
+func (p pattern) meansKind(kind ca.IdentifierType, text string) bool {
+	if p.kind != "" {
+		return p.kind == kind
+	}
+	if _, err := netip.ParseAddr(text); err == nil || strings.Contains(text, "/") {
+		return kind == ca.TypeIP
+	}
+	if strings.Contains(text, "@") {
+		return kind == ca.TypeEmail
+	}
+	return kind == ca.TypeDNS
+}
+
+// fitsAttribute tells whether the pattern lets an attribute of the subject pass. A
+// pattern of host names fits a common name as well.
+func (p pattern) fitsAttribute(word, value string, fields map[string]string) bool {
+	if p.all {
+		return true
+	}
+	if p.own || p.attribute != word && (p.attribute != "" || word != "CN") {
+		return false
+	}
+	text, ok := p.fill(fields)
+	if !ok {
+		return false
+	}
+	if p.attribute == word {
+		return glob(text, value)
+	}
+	for _, kind := range []ca.IdentifierType{ca.TypeDNS, ca.TypeIP, ca.TypeEmail} {
+		if n, err := ca.ParseIdentifier(string(kind), value); err == nil && p.fitsName(n, fields) {
+			return true
+		}
+	}
+	return p.kind == "" && !strings.Contains(text, "*") && text == value
+}
+
+// glob compares with a text in which one "*" stands for one character or more.
+func glob(text, value string) bool {
+	before, after, star := strings.Cut(text, "*")
+	if !star {
+		return text == value
+	}
+	return len(value) > len(before)+len(after) && strings.HasPrefix(value, before) && strings.HasSuffix(value, after)
+}
+
+func lower(s string) string { return strings.ToLower(s) }
