@@ -68,7 +68,7 @@ func readOtherName(value cryptobyte.String) (Identifier, error) {
 		if !fields.ReadASN1(&id, casn1.UTF8String) {
 			return Identifier{}, bad
 		}
-		text := string(id)
+		text := deviceValue(id)
 		if !fields.Empty() {
 			if !fields.ReadASN1ObjectIdentifier(&kindOID) || !fields.Empty() {
 				return Identifier{}, bad
@@ -80,7 +80,7 @@ func readOtherName(value cryptobyte.String) (Identifier, error) {
 		if !fields.ReadASN1ObjectIdentifier(&kindOID) || !fields.ReadASN1(&id, casn1.OCTET_STRING) || !fields.Empty() {
 			return Identifier{}, bad
 		}
-		return deviceName(TypeHardwareModule, string(id)+"/"+kindOID.String())
+		return deviceName(TypeHardwareModule, deviceValue(id)+"/"+kindOID.String())
 	}
 	return Identifier{}, bad
 }
@@ -119,7 +119,8 @@ func addGeneralName(b *cryptobyte.Builder, n Identifier) {
 
 func addOtherName(b *cryptobyte.Builder, n Identifier) {
 	value, oidText, _ := strings.Cut(n.value, "/")
-	oid, _ := parseOID(oidText) // deviceName checked it
+	oid, _ := parseOID(oidText) // deviceName checked both
+	octets, _ := deviceOctets(value)
 	outer := oidPermanentIdentifier
 	if n.kind == TypeHardwareModule {
 		outer = oidHardwareModuleName
@@ -129,10 +130,10 @@ func addOtherName(b *cryptobyte.Builder, n Identifier) {
 		b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			if n.kind == TypeHardwareModule {
 				b.AddASN1ObjectIdentifier(oid)
-				b.AddASN1OctetString([]byte(value))
+				b.AddASN1OctetString(octets)
 				return
 			}
-			b.AddASN1(casn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes([]byte(value)) })
+			b.AddASN1(casn1.UTF8String, func(b *cryptobyte.Builder) { b.AddBytes(octets) })
 			if oid != nil {
 				b.AddASN1ObjectIdentifier(oid)
 			}

@@ -70,14 +70,14 @@ func (a *Authority) Found(ctx context.Context, p Plan) error {
 	if err != nil {
 		return err
 	}
-	if root.cert, root.Certs, err = a.certifyAuthority(ctx, pair{root, root}, p.RootLife, p); err != nil {
+	if root.cert, root.Certs, err = a.certifyAuthority(ctx, pair{root, root}, a.term(p.RootLife), p); err != nil {
 		return err
 	}
 	issuing, err := a.newIssuer(ctx, newAuthority{line: DefaultLine, algorithm: p.IssuerKey, parent: root, plan: p})
 	if err != nil {
 		return err
 	}
-	if issuing.cert, issuing.Certs, err = a.certifyAuthority(ctx, pair{issuing, root}, p.IssuerLife, p); err != nil {
+	if issuing.cert, issuing.Certs, err = a.certifyAuthority(ctx, pair{issuing, root}, a.term(p.IssuerLife), p); err != nil {
 		return err
 	}
 	return a.establish(ctx, Change{
@@ -132,7 +132,8 @@ func (a *Authority) newIssuer(ctx context.Context, n newAuthority) (*Issuer, err
 }
 
 // authorityName makes each authority's name its own: two with one name and
-// different keys confuse relying parties.
+// different keys confuse relying parties. A root that succeeds another keeps its
+// name all the same, see [Authority.RolloverRoot].
 func authorityName(organization string, root bool, id string) pkix.Name {
 	kind := "Issuing CA"
 	if root {
@@ -151,10 +152,19 @@ const authorityProfile = "authority"
 // pair is an authority and the one above it, which for a root is itself.
 type pair struct{ subject, parent *Issuer }
 
+// term is how long a certificate is good: from and to are whole seconds, both in it.
+type term struct{ from, to time.Time }
+
+// term gives a life that begins now, as far as slow clocks are concerned.
+func (a *Authority) term(life time.Duration) term {
+	from := a.Clock().Add(-time.Hour).UTC().Truncate(time.Second)
+	return term{from, from.Add(life - time.Second)}
+}
+
 // certifyAuthority has the parent certify the subject's key as an authority, on
 // the same road as every certificate.
-func (a *Authority) certifyAuthority(ctx context.Context, of pair, life time.Duration, p Plan) (*x509.Certificate, [][]byte, error) {
-	draft, err := a.authorityDraft(of, life, p)
+func (a *Authority) certifyAuthority(ctx context.Context, of pair, t term, p Plan) (*x509.Certificate, [][]byte, error) {
+	draft, err := a.authorityDraft(of, t, p)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -169,8 +179,8 @@ func (a *Authority) certifyAuthority(ctx context.Context, of pair, life time.Dur
 	return cert, [][]byte{record.DER}, nil
 }
 
-func (a *Authority) authorityDraft(of pair, life time.Duration, p Plan) (*Draft, error) {
-	subject, parent, now := of.subject, of.parent, a.Clock()
+func (a *Authority) authorityDraft(of pair, t term, p Plan) (*Draft, error) {
+	subject, parent := of.subject, of.parent
 	lints, err := lint.Parse([]string{"rfc"})
 	if err != nil {
 		return nil, err
@@ -180,14 +190,12 @@ func (a *Authority) authorityDraft(of pair, life time.Duration, p Plan) (*Draft,
 		key: subject.public(), lints: lints, detail: map[string]string{"line": subject.Name},
 	}
 	d.request = "core:authority:" + string(d.serial)
-	from := now.Add(-time.Hour).UTC().Truncate(time.Second)
-	to := from.Add(life - time.Second)
-	if parent.cert != nil && to.After(parent.cert.NotAfter) {
-		to = parent.cert.NotAfter
+	if parent.cert != nil && t.to.After(parent.cert.NotAfter) {
+		t.to = parent.cert.NotAfter
 	}
 	d.template = x509.Certificate{
 		SerialNumber: d.serial.Int(), Subject: subject.subject, RawSubject: subject.rawSubject,
-		NotBefore: from, NotAfter: to, SubjectKeyId: subject.keyID,
+		NotBefore: t.from, NotAfter: t.to, SubjectKeyId: subject.keyID,
 		BasicConstraintsValid: true, IsCA: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 	}

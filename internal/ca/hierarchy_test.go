@@ -1,11 +1,13 @@
 package ca_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +73,89 @@ func TestRootRollover(t *testing.T) {
 	}
 	if chain := c.Issuers().Chains(after.Issuer, c.now)[0]; !chain.Root.Equal(oldRoot) || len(chain.Certificates) != 2 {
 		t.Error("the default chain of the new issuer must lead to the old root over NewWithOld")
+	}
+	checkRollover(t, c, oldRoot, newRoot)
+}
+
+// checkRollover looks at the four certificates of RFC 4210 §4.4 and what the line's
+// clients are given of them.
+func checkRollover(t *testing.T, c *core, oldRoot, newRoot *x509.Certificate) {
+	t.Helper()
+	anchors := c.Issuers().Anchors("issuing", c.now)
+	if len(anchors) != 6 || !anchors[0].Equal(newRoot) || !anchors[1].Equal(oldRoot) {
+		t.Fatalf("%d anchors; want new root, old root, two that tie them, two issuers", len(anchors))
+	}
+	var oldWithNew, newWithOld *x509.Certificate
+	for _, cert := range anchors[2:4] {
+		switch {
+		case cert.CheckSignatureFrom(newRoot) == nil && bytes.Equal(cert.RawSubjectPublicKeyInfo, oldRoot.RawSubjectPublicKeyInfo):
+			oldWithNew = cert
+		case cert.CheckSignatureFrom(oldRoot) == nil && bytes.Equal(cert.RawSubjectPublicKeyInfo, newRoot.RawSubjectPublicKeyInfo):
+			newWithOld = cert
+		}
+	}
+	if oldWithNew == nil || newWithOld == nil {
+		t.Fatal("OldWithNew or NewWithOld is missing")
+	}
+	for _, cert := range []*x509.Certificate{newRoot, oldWithNew, newWithOld} { // §4.4.2.2: subject and issuer must match
+		if !bytes.Equal(cert.RawSubject, oldRoot.RawSubject) || !bytes.Equal(cert.RawIssuer, oldRoot.RawSubject) {
+			t.Errorf("%s is issued by %s; want the old root's name in both", cert.Subject, cert.Issuer)
+		}
+	}
+	if !oldWithNew.NotBefore.Equal(oldRoot.NotBefore) || !oldWithNew.NotAfter.Equal(oldRoot.NotAfter) {
+		t.Errorf("OldWithNew is good from %s to %s; want the old root's life", oldWithNew.NotBefore, oldWithNew.NotAfter)
+	}
+	if !newWithOld.NotBefore.Equal(newRoot.NotBefore) || !newWithOld.NotAfter.Equal(oldRoot.NotAfter) {
+		t.Errorf("NewWithOld is good from %s to %s; want from the new root's beginning to the old one's end", newWithOld.NotBefore, newWithOld.NotAfter)
+	}
+	if active := c.Issuers().Line("issuing", c.now); !anchors[4].Equal(active.Certificate()) {
+		t.Error("the active issuer does not come before the retired one")
+	}
+	after := c.Issuers().Anchors("issuing", oldRoot.NotAfter.Add(time.Second))
+	if len(after) == 0 || !after[0].Equal(newRoot) || slices.ContainsFunc(after, func(cert *x509.Certificate) bool { return cert.NotAfter.Equal(oldRoot.NotAfter) }) {
+		t.Errorf("%d anchors after the old root's end; what has ended is none", len(after))
+	}
+}
+
+// Two rollovers in a row: whoever trusts any of the three roots verifies the newest,
+// and a process that reads it all anew sees the same.
+func TestRootRolloverTwice(t *testing.T) {
+	ctx := context.Background()
+	c := found(t, storetest.Plan)
+	before, err := c.Issue(ctx, c.request(t, "acme:before", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.now = c.now.Add(time.Minute)
+		if _, err := c.RolloverRoot(ctx, operator, "root"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := c.Issue(ctx, c.request(t, "acme:after", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &core{store: c.store, keys: c.keys, now: c.now}
+	again.Authority = storetest.Authority(t, c.store, c.keys, func() time.Time { return again.now })
+	if err := again.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*core{c, again} {
+		roots := c.Issuers().Roots()
+		if len(roots) != 3 {
+			t.Fatalf("%d roots", len(roots))
+		}
+		for _, r := range []ca.Record{before, after} {
+			for n, root := range roots {
+				if err := c.verifies(t, r, root); err != nil {
+					t.Errorf("issuer %s under root %d: %v", r.Issuer, n, err)
+				}
+			}
+		}
+		if anchors := c.Issuers().Anchors("issuing", c.now); len(anchors) != 3+4+3 || !anchors[0].Equal(roots[0]) {
+			t.Errorf("%d anchors; want three roots, four that tie them, three issuers", len(anchors))
+		}
 	}
 }
 

@@ -225,25 +225,6 @@ func URI(text string) (Identifier, error) {
 	return Identifier{TypeURI, lowerASCII(scheme) + ":" + rest}, nil
 }
 
-// deviceName checks "value/OID": the OID is the assigner of a permanent
-// identifier (RFC 4043, may be missing) or the type of a hardware module
-// (RFC 4108 §5, required).
-func deviceName(kind IdentifierType, text string) (Identifier, error) {
-	value, oid, has := strings.Cut(text, "/")
-	if value == "" || len(text) > maxIdentifierLength || strings.ContainsAny(value, "\x00\r\n") {
-		return Identifier{}, Errorf(BadName, "%q is not a %s", clip(text), kind)
-	}
-	if !has && kind == TypeHardwareModule {
-		return Identifier{}, Errorf(BadName, "a hardware-module is written SERIAL/TYPE-OID, and %q has no OID", clip(text))
-	}
-	if has {
-		if _, err := parseOID(oid); err != nil {
-			return Identifier{}, Errorf(BadName, "%q does not end in an object identifier: %v", clip(text), err)
-		}
-	}
-	return Identifier{kind, text}, nil
-}
-
 func parseOID(text string) (asn1.ObjectIdentifier, error) {
 	var oid asn1.ObjectIdentifier
 	for part := range strings.SplitSeq(text, ".") {

@@ -118,7 +118,17 @@ func renews(cert, old *x509.Certificate) bool {
 		bytes.Equal(cert.SubjectKeyId, old.SubjectKeyId) && selfSigned(cert) == selfSigned(old)
 }
 
-func selfSigned(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }
+// selfSigned tells a root's certificate from one by which the root before it or after
+// it, of the same name, certifies its key (RFC 4210 §4.4).
+func selfSigned(cert *x509.Certificate) bool {
+	switch {
+	case !bytes.Equal(cert.RawSubject, cert.RawIssuer):
+		return false
+	case len(cert.AuthorityKeyId) > 0 && len(cert.SubjectKeyId) > 0:
+		return bytes.Equal(cert.AuthorityKeyId, cert.SubjectKeyId)
+	}
+	return cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+}
 
 func (i *Issuer) setAlgorithm(key crypto.PublicKey) error {
 	switch k := key.(type) {

@@ -16,6 +16,7 @@ type Issuers struct {
 	byID   map[string]*Issuer
 	chains map[string][]Chain // worked out once: it takes signature checks
 	asked  map[issuerHash]*Issuer
+	above  map[string][]ancestor // by issuer: its certificates and those of all above it; worked out once, too
 }
 
 // DefaultLine is the line of issuers that signs when a profile names none.
@@ -36,7 +37,7 @@ func (a *Authority) Reload(ctx context.Context) error {
 	}
 	before := a.Issuers()
 	next := &Issuers{
-		byID: make(map[string]*Issuer, len(records)), chains: make(map[string][]Chain, len(records)),
+		byID: make(map[string]*Issuer, len(records)), chains: make(map[string][]Chain, len(records)), above: make(map[string][]ancestor, len(records)),
 	}
 	changed := len(records) != len(before.all)
 	for _, r := range records {
@@ -54,6 +55,7 @@ func (a *Authority) Reload(ctx context.Context) error {
 	slices.SortFunc(next.all, func(x, y *Issuer) int { return x.Created.Compare(y.Created) })
 	for id, issuer := range next.byID {
 		next.chains[id] = next.findChains(issuer)
+		next.above[id] = next.findAbove(issuer, nil)
 	}
 	if err := next.indexHashes(); err != nil {
 		return err
@@ -188,7 +190,7 @@ func (s *Issuers) climb(at *Issuer, below []*x509.Certificate, found *[]Chain) {
 		if err != nil || repeats(below, cert) {
 			continue
 		}
-		if bytes.Equal(cert.RawSubject, cert.RawIssuer) {
+		if selfSigned(cert) {
 			*found = append(*found, Chain{Certificates: below, Root: cert})
 			continue
 		}

@@ -192,7 +192,7 @@ func TestShippedProfiles(t *testing.T) {
 	all := Shipped()
 	for _, name := range []string{
 		"tls-server", "tls-client", "ev", "ov", "device", "person", "code-signing", "ev-code-signing", "ldevid", "sip-domain", "ocsp-responder",
-		"timestamping", "est-server", "ra", "key-generation", "voucher-signer", "crl-issuer", "attestation-key", "device-decryption",
+		"timestamping", "est-server", "cmc-responder", "ra", "key-generation", "voucher-signer", "crl-issuer", "attestation-key", "device-decryption",
 		"idevid-8021ar", "idevid-brski", "idevid-tcg-tpm", "idevid-tls-iot",
 	} {
 		if p := all[name]; p == nil || p.Summary == "" {
@@ -254,6 +254,8 @@ func FuzzParseIdentifier(f *testing.F) {
 	f.Add("ip", "2001:db8::1")
 	f.Add("email", "a@b.example")
 	f.Add("hardware-module", "x/1.2.3")
+	f.Add("hardware-module", "hex:00ff/1.2.3")
+	f.Add("permanent-identifier", "a\tb")
 	f.Fuzz(func(t *testing.T, kind, value string) {
 		n, err := ParseIdentifier(kind, value)
 		if err != nil {

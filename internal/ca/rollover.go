@@ -40,9 +40,10 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer
 	signer := parent
 	if signer == nil {
 		signer = next
+		next.subject, next.rawSubject = old.subject, old.rawSubject
 	}
 	life := old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second
-	next.cert, next.Certs, err = a.certifyAuthority(ctx, pair{next, signer}, life, plan)
+	next.cert, next.Certs, err = a.certifyAuthority(ctx, pair{next, signer}, a.term(life), plan)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,8 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer
 // RolloverRoot makes a new root, ties old and new together by two certificates
 // (RFC 4210 §4.4: OldWithNew and NewWithOld), and makes a new issuer for each
 // line below it. Whoever trusts either root can verify what either hierarchy
-// issued.
+// issued. The new root has the old one's name, and so have the two: their subject and
+// issuer must match (RFC 4210 §4.4.2.2). Key identifiers tell them apart.
 func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string) (*Issuer, error) {
 	now := a.Clock()
 	old := a.Issuers().Line(line, now)
@@ -91,10 +93,10 @@ func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string)
 	return root, a.establish(ctx, change)
 }
 
-// cross has one root certify another's key, for as long as both live.
+// cross has one root certify another's key from the time that the key was made until
+// either root ends (RFC 4210 §4.4.1).
 func (a *Authority) cross(ctx context.Context, subject, by *Issuer) ([]byte, error) {
-	life := subject.cert.NotAfter.Sub(a.Clock())
-	_, certs, err := a.certifyAuthority(ctx, pair{subject, by}, life, by.plan())
+	_, certs, err := a.certifyAuthority(ctx, pair{subject, by}, term{subject.cert.NotBefore, subject.cert.NotAfter}, by.plan())
 	if err != nil {
 		return nil, err
 	}
