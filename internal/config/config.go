@@ -44,6 +44,8 @@ type Config struct {
 	Hierarchy Hierarchy `toml:"hierarchy"`
 	// The ACME server (RFC 8555).
 	ACME ACME `toml:"acme"`
+	// The EST server (RFC 7030), for devices.
+	EST EST `toml:"est"`
 	// How names are validated: the way out to the clients' hosts.
 	Validation Validation `toml:"validation"`
 	// How the CAA records of the names' owners are obeyed (RFC 8659).
@@ -71,6 +73,16 @@ type Listen struct {
 	// Prometheus metrics and health: only for your own eyes, so on
 	// loopback, as "127.0.0.1:9443". "" = none.
 	Metrics string `toml:"metrics"`
+	// The newest TLS version of the public listener, "1.3" or "1.2": some EST clients
+	// cannot bind their requests to a connection of 1.3.
+	TLSNewest string `toml:"tls_newest"`
+	// A further HTTPS listener that serves EST alone, as ":9443". "" = none.
+	EST string `toml:"est"`
+	// The newest TLS version there.
+	ESTNewest string `toml:"est_newest"`
+	// The path of a Unix socket for a TLS terminator that does TLS-SRP and names the
+	// user in a header: who can open it is anybody he says. "" = none.
+	ESTTerminator string `toml:"est_terminator"`
 }
 
 // URL has the names under which the listeners are reached from outside.
@@ -279,6 +291,8 @@ type Limits struct {
 	// and one address by opening accounts: each is a mail. Besides, a customer is
 	// asked no more than 50 times a day, 10 times by bind_by_mail.
 	BindingRequests Rate `toml:"binding_requests" live:"yes"`
+	// Failed log-ins of one EST user, and from one address, before they are slowed.
+	FailedLogins Rate `toml:"failed_logins" live:"yes"`
 	// Requests of any kind from one address.
 	RequestsPerAddress Rate `toml:"requests_per_address" live:"yes"`
 }
@@ -297,7 +311,7 @@ func Default() *Config {
 	const day = Duration(24 * time.Hour)
 	return &Config{
 		Data:     "chancery-data",
-		Listen:   Listen{Public: "127.0.0.1:8443"},
+		Listen:   Listen{Public: "127.0.0.1:8443", TLSNewest: "1.3", ESTNewest: "1.3"},
 		Database: Database{MaxConnections: 16},
 		Hierarchy: Hierarchy{
 			Organization: "Chancery",
@@ -312,6 +326,10 @@ func Default() *Config {
 			Challenges: []string{"http-01", "dns-01", "tls-alpn-01"}, WellKnown: "directory", BindingLife: 3 * day,
 			Directories: []Directory{},
 		},
+		EST: EST{
+			Enabled: true, Realm: "EST", PendingLife: 7 * day, RetryAfter: Duration(5 * time.Minute),
+			Labels: []Label{}, Makers: []Maker{},
+		},
 		Validation: Validation{
 			Resolvers: []string{}, Allow: []netip.Prefix{}, Deny: []netip.Prefix{},
 			Timeout: Duration(10 * time.Second), Workers: 32,
@@ -324,6 +342,7 @@ func Default() *Config {
 			AccountsPerAddress: Rate{Count: 500, Per: Duration(3 * time.Hour)},
 			OrdersPerAccount:   Rate{Count: 10000, Per: Duration(3 * time.Hour)},
 			BindingRequests:    Rate{Count: 20, Per: Duration(24 * time.Hour)},
+			FailedLogins:       Rate{Count: 20, Per: Duration(10 * time.Minute)},
 		},
 		Mail: Mail{TLS: "starttls"},
 		Log:  Log{Level: "info", Format: "text"},

@@ -68,5 +68,6 @@ func (c *Config) oddities() (list []Warning) {
 	if c.ACME.BindByDomain && c.ACME.OrderLife < c.ACME.BindingLife {
 		warn("acme.binding_life", "is longer than order_life: an order ends before its customer's time to answer does")
 	}
+	c.estOddities(warn)
 	return list
 }

@@ -15,7 +15,11 @@ import (
 )
 
 // comments are the manual's texts by owner, as "ACME.MaxNames".
-var comments = sync.OnceValue(func() map[string]string { return manual.Comments(source) })
+var comments = sync.OnceValue(func() map[string]string {
+	all := manual.Comments(source)
+	maps.Copy(all, manual.Comments(estSource))
+	return all
+})
 
 // Effective writes the configuration as TOML that Load reads to the same
 // values, each below its manual and who set it. Secrets are only references,

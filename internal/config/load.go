@@ -84,6 +84,7 @@ func load(in input) (*Config, []Warning, error) {
 // anchor makes the paths that a file wrote relative to the file, not to where
 // somebody stood when starting the server.
 func (c *Config) anchor(directory string) {
+	c.anchorEST(directory)
 	for key, path := range map[string]*string{"data": &c.Data, "profiles": &c.Profiles} {
 		if o := c.origins[key]; o.line > 0 && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(directory, *path)

@@ -33,6 +33,7 @@ func (c *Config) validate() Problems {
 	v.directories()
 	v.bindings()
 	v.mail()
+	v.est()
 	v.validation()
 	v.caa()
 	v.status()
