@@ -5,6 +5,8 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"time"
+
+	"chancery/cms"
 )
 
 // CertReqMsg is a certificate request message (RFC 4211 §3).
@@ -32,7 +34,7 @@ type AttributeTypeAndValue struct {
 type CertTemplate struct {
 	Version      *int // 2 if at all
 	SerialNumber *big.Int
-	SigningAlg   *pkix.AlgorithmIdentifier
+	SigningAlg   *cms.Algorithm
 	Issuer       []byte // DER of a Name
 	Validity     *Validity
 	Subject      []byte // DER of a Name; empty, it is 30 00
@@ -57,7 +59,7 @@ type POP struct {
 // POPSignature proves a key that can sign (POPOSigningKey, RFC 4211 §4.1).
 type POPSignature struct {
 	Input     *SigningKeyInput // nil: the CertRequest is what is signed; never set in CMC
-	Algorithm pkix.AlgorithmIdentifier
+	Algorithm cms.Algorithm
 	Signature []byte
 }
 
@@ -71,7 +73,7 @@ type SigningKeyInput struct {
 
 // MACValue is a PKMACValue (RFC 4211 §4.1).
 type MACValue struct {
-	Algorithm pkix.AlgorithmIdentifier
+	Algorithm cms.Algorithm
 	Value     []byte
 }
 

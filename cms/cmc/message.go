@@ -16,9 +16,6 @@ type PKIData struct {
 	Requests []Request
 	CMS      []TaggedContentInfo
 	Other    []OtherMsg
-
-	// rawRequests is reqSequence as it was read, which identity proofs cover.
-	rawRequests []byte
 }
 
 // PKIResponse is the content of a Full PKI Response (RFC 5272 §4.2.1).

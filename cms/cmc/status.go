@@ -51,6 +51,8 @@ type PendInfo struct {
 type ExtendedFailInfo struct {
 	Type  asn1.ObjectIdentifier
 	Value []byte // DER
+
+	tagged bool // as RFC 6402's second module has it
 }
 
 // StatusInfoV2 is the extended status info control (RFC 5272 §6.1.1). At most one of

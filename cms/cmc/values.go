@@ -5,6 +5,8 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"time"
+
+	"chancery/cms"
 )
 
 // Identification is who says to be asking (RFC 5272 §6.2.3).
@@ -15,7 +17,7 @@ type IdentityProof []byte
 
 // IdentityProofV2 is the proof of identity (RFC 5272 §6.2.1).
 type IdentityProofV2 struct {
-	Hash, MAC pkix.AlgorithmIdentifier
+	Hash, MAC cms.Algorithm
 	Witness   []byte
 }
 
@@ -30,7 +32,7 @@ type POPLinkWitness []byte
 // one who proved an identity (RFC 5272 §6.3.1.1). It is an attribute of the request,
 // not a control of a PKIData.
 type POPLinkWitnessV2 struct {
-	KeyGen, MAC pkix.AlgorithmIdentifier
+	KeyGen, MAC cms.Algorithm
 	Witness     []byte
 }
 
@@ -90,7 +92,7 @@ type GetCRL struct {
 // PublishTrustAnchors says what to trust from now on (RFC 5272 §6.15).
 type PublishTrustAnchors struct {
 	Sequence *big.Int // seqNumber: higher than any before
-	Hash     pkix.AlgorithmIdentifier
+	Hash     cms.Algorithm
 	Hashes   [][]byte // of the certificates' DER
 }
 
@@ -101,15 +103,15 @@ type AuthData BodyPartID
 type EncryptedPOP struct {
 	Request Request
 	CMS     []byte // DER of a ContentInfo: EnvelopedData over the proof value
-	POP     pkix.AlgorithmIdentifier
-	Hash    pkix.AlgorithmIdentifier // witnessAlgID
+	POP     cms.Algorithm
+	Hash    cms.Algorithm // witnessAlgID
 	Witness []byte
 }
 
 // DecryptedPOP is the answer to an EncryptedPOP (RFC 5272 §6.7).
 type DecryptedPOP struct {
 	Part      BodyPartID // the request in the message that this stands in
-	Algorithm pkix.AlgorithmIdentifier
+	Algorithm cms.Algorithm
 	POP       []byte
 }
 
@@ -151,7 +153,7 @@ type ControlProcessed []Reference
 
 // PublishCert changes the publication of certificates (RFC 5272 §6.18).
 type PublishCert struct {
-	Hash    pkix.AlgorithmIdentifier
+	Hash    cms.Algorithm
 	Hashes  [][]byte // of the certificates' DER
 	Publish bool     // false: dontPublish
 	Infos   []PublicationInfo
