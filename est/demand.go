@@ -71,7 +71,7 @@ func (d Demand) key(list *CSRAttrs) (*KeySpec, error) {
 		return &spec, nil
 	}
 	for _, w := range signatureWishes {
-		if w.key.Equal(spec.Algorithm) && w.hash == d.Hash {
+		if w.any.Algorithm.Equal(spec.Algorithm) && w.hash == d.Hash {
 			*list = append(*list, AttrOrOID{Type: w.kind})
 			return &spec, nil
 		}
@@ -97,13 +97,14 @@ func (d Demand) extensions(list *CSRAttrs) error {
 
 // signatureWishes are the identifiers by which a list asks for a hash.
 var signatureWishes = []struct {
-	kind, key asn1.ObjectIdentifier
-	hash      crypto.Hash
+	kind asn1.ObjectIdentifier
+	any  KeySpec
+	hash crypto.Hash
 }{
-	{OIDECDSAWithSHA256, OIDEC, crypto.SHA256},
-	{OIDECDSAWithSHA384, OIDEC, crypto.SHA384},
-	{OIDECDSAWithSHA512, OIDEC, crypto.SHA512},
-	{OIDSHA256WithRSA, OIDRSA, crypto.SHA256},
-	{OIDSHA384WithRSA, OIDRSA, crypto.SHA384},
-	{OIDSHA512WithRSA, OIDRSA, crypto.SHA512},
+	{OIDECDSAWithSHA256, anyEC, crypto.SHA256},
+	{OIDECDSAWithSHA384, anyEC, crypto.SHA384},
+	{OIDECDSAWithSHA512, anyEC, crypto.SHA512},
+	{OIDSHA256WithRSA, anyRSA, crypto.SHA256},
+	{OIDSHA384WithRSA, anyRSA, crypto.SHA384},
+	{OIDSHA512WithRSA, anyRSA, crypto.SHA512},
 }

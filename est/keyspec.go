@@ -23,13 +23,18 @@ type KeySpec struct {
 	Bits       int                   // of RSA's modulus; 0: any
 }
 
+var (
+	anyEC  = KeySpec{Algorithm: OIDEC}
+	anyRSA = KeySpec{Algorithm: OIDRSA, Parameters: null}
+)
+
 // keyNames are the names of the key kinds that have a fixed size.
 var keyNames = map[string]KeySpec{
 	"ecdsa-p256": {Algorithm: OIDEC, Parameters: oidDER(OIDP256)},
 	"ecdsa-p384": {Algorithm: OIDEC, Parameters: oidDER(OIDP384)},
 	"ecdsa-p521": {Algorithm: OIDEC, Parameters: oidDER(OIDP521)},
-	"ecdsa":      {Algorithm: OIDEC},
-	"rsa":        {Algorithm: OIDRSA, Parameters: null},
+	"ecdsa":      anyEC,
+	"rsa":        anyRSA,
 	"ed25519":    {Algorithm: OIDEd25519},
 	"x25519":     {Algorithm: OIDX25519},
 }
