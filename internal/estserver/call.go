@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"chancery/est"
-	"chancery/internal/ca"
 )
 
 // call is one request on its way through an operation.
@@ -16,10 +15,11 @@ type call struct {
 	r          *http.Request
 	label      *Label
 	op         est.Operation
-	who        Identity // the zero value where the operation asks for none
-	body       []byte   // decoded; nil for GET
-	terminated bool     // it came by the terminator's socket: no channel binding passes that
-	address    string   // of the client, without port
+	who        Identity    // the zero value where the operation asks for none
+	body       []byte      // decoded; nil for GET
+	request    *est.Parsed // the body read as PKCS #10 where the operation says so, its signature unread
+	terminated bool        // it came by the terminator's socket: no channel binding passes that
+	address    string      // of the client, without port
 	now        time.Time
 	log        *slog.Logger // knows label, operation and identity
 	answered   bool         // the status line is out
@@ -32,9 +32,6 @@ func (c *call) tls() *tls.ConnectionState {
 	}
 	return c.r.TLS
 }
-
-// profile gives the profile of the call's label.
-func (s *Server) profile(c *call) *ca.Profile { return s.Authority.Profiles[c.label.Profile] }
 
 // answer is what an operation sends.
 type answer struct {

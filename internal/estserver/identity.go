@@ -25,6 +25,7 @@ type Identity struct {
 	Record      *ca.Record        // of the certificate if it is ours; nil: a third party's
 	Maker       string            // name of the maker that verified it; "": it is ours
 	Credential  *Credential       // the user; of SRP it has a name alone; nil: none
+	OneTime     *Credential       // a one-time password beside a Credential that is none; nil: see oneTime
 	Via         string            // how the user proved to be it
 	RA          bool              // it may enrol others (RFC 7030 §3.7): ours, and never a third party's
 	Expired     bool              // ours, ended within the label's grace: good for re-enrolment alone
@@ -82,6 +83,9 @@ func (i Identity) means() []Means {
 	default:
 		shown = append(shown, ByPassword)
 	}
+	if i.OneTime != nil {
+		shown = append(shown, ByOneTime)
+	}
 	return shown
 }
 
@@ -96,5 +100,5 @@ func (i Identity) oneTime() *Credential {
 	if i.Credential != nil && i.Credential.OneTime {
 		return i.Credential
 	}
-	return nil
+	return i.OneTime
 }

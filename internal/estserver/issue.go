@@ -1,8 +1,15 @@
 package estserver
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
 
 	"chancery/internal/ca"
 )
@@ -34,4 +41,141 @@ type Ask struct {
 type Result struct {
 	Record  ca.Record // settled, if Pending is nil
 	Pending *Pending  // undecided; see [call.sendPending]
+}
+
+// issue is the room's end of the road, the same for every operation: what the identity
+// may have, linking as the operation found it, a person's word where the label wants
+// it, the quota, and then the core. A *refusal or the core's error says why not.
+func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
+	renews, err := holdingRenewed(ask.Renews)
+	if err != nil {
+		return Result{}, err
+	}
+	evidence, err := c.authorise(&ask, renews)
+	if err != nil {
+		return Result{}, err
+	}
+	req := ca.Request{By: c.who.principal(), Key: ask.Key, Names: ask.Names, Subject: ask.Subject, Profile: c.label.Profile, Evidence: evidence}
+	if c.label.Manual {
+		row, err := s.approval(ctx, c, &ask)
+		if err != nil || row.State == Undecided {
+			return Result{Pending: row}, err
+		}
+		req.ID = row.IssueID()
+		req.Evidence = append(evidence, row.evidence(ask.Names, c)...)
+	} else if req.ID, err = s.freshID(ctx, c); err != nil {
+		return Result{}, err
+	}
+	if ask.Attempt > 0 {
+		req.ID += "." + strconv.Itoa(ask.Attempt)
+	}
+	if req.Key == nil {
+		if req.Key, err = ask.Make(ctx); err != nil {
+			return Result{}, err
+		}
+	}
+	if req.Detail, err = details(c, &ask, req.Key); err != nil {
+		return Result{}, err
+	}
+	record, err := s.Authority.Issue(ctx, req)
+	if err != nil {
+		return Result{}, spent(c, err)
+	}
+	if !record.RevokedAt.IsZero() {
+		return Result{}, refuse(http.StatusForbidden, "this request got the certificate %s, which was revoked on %s since; make a new request", record.Serial, day(record.RevokedAt))
+	}
+	s.supersede(ctx, c, ask.Renews, &record)
+	c.log.Info("issued", "serial", record.Serial, "names", record.Names, "linking", ask.Linking)
+	return Result{Record: record}, nil
+}
+
+// holdingRenewed gives what the certificate that is renewed proves.
+func holdingRenewed(r *ca.Record) (*holding, error) {
+	if r == nil {
+		return nil, nil
+	}
+	cert, err := x509.ParseCertificate(r.DER)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate %s from the ledger: %w", r.Serial, err)
+	}
+	h := holdingOf(cert)
+	return &h, nil
+}
+
+// freshID gives the id of a request that needs nobody's approval. That of a one-time
+// password is its own, so that the ledger gives it one certificate and no more.
+func (s *Server) freshID(ctx context.Context, c *call) (string, error) {
+	if password := c.who.oneTime(); password != nil {
+		if password.Request != "" {
+			return "", bound()
+		}
+		return oneTimeID(password.ID), nil
+	}
+	return "est:" + ca.NewID(), s.quota(ctx, c)
+}
+
+// bound refuses a one-time password that waits with another request (RFC 7030 §6).
+func bound() error {
+	return refuse(http.StatusForbidden, "this one-time password belongs to a request that waits for a decision; repeat that request, or ask for another password")
+}
+
+// spent says of a conflict what it means with a one-time password.
+func spent(c *call, err error) error {
+	if ca.KindOf(err) == ca.Conflict && c.who.oneTime() != nil {
+		return &refusal{Status: http.StatusForbidden, Err: err,
+			Text: "this one-time password got a certificate already, for another key or other names; ask for a new password"}
+	}
+	return err
+}
+
+// quota refuses who got enough for now.
+func (s *Server) quota(ctx context.Context, c *call) error {
+	l := c.label
+	if l.Quota == 0 || c.who.RA {
+		return nil
+	}
+	n, err := s.Certificates.CountIssued(ctx, c.who.principal(), c.now.Add(-l.QuotaPer))
+	if err != nil || n < l.Quota {
+		return err
+	}
+	return &ca.Error{Kind: ca.Limited, RetryAfter: l.QuotaPer / time.Duration(l.Quota),
+		Detail: fmt.Sprintf("%d certificates in %s are what one identity gets here; come back later", l.Quota, l.QuotaPer)}
+}
+
+// details says for the auditor how the request came.
+func details(c *call, ask *Ask, key crypto.PublicKey) (map[string]string, error) {
+	d := map[string]string{"label": c.label.Name, "operation": string(c.op), "address": c.address}
+	if ask.Linking != "" {
+		d["linking"] = ask.Linking
+	}
+	if c.who.Via != "" {
+		d["via"] = c.who.Via
+	}
+	if password := c.who.oneTime(); password != nil {
+		d["one_time_password"] = password.ID
+	}
+	if ask.Renews != nil {
+		hash, err := ca.KeyHash(key)
+		if err != nil {
+			return nil, ca.Errorf(ca.BadKey, "the public key cannot be encoded")
+		}
+		d["renews"], d["change"] = string(ask.Renews.Serial), "rekey"
+		if bytes.Equal(hash, ask.Renews.KeyHash) {
+			d["change"] = "renew" // RFC 7030 §4.2.2: the same key
+		}
+	}
+	maps.Copy(d, ask.Detail)
+	return d, nil
+}
+
+// supersede revokes what was renewed, where the label says so. The new certificate
+// exists: a failure is logged, and the next renewal or a person finds the old one.
+func (s *Server) supersede(ctx context.Context, c *call, old, next *ca.Record) {
+	if old == nil || !c.label.RevokeOld || old.Serial == next.Serial {
+		return
+	}
+	_, err := s.Authority.Revoke(context.WithoutCancel(ctx), ca.Revocation{Serial: old.Serial, Reason: ca.Superseded, By: c.who.principal(), At: c.now})
+	if err != nil && ca.KindOf(err) != ca.Revoked {
+		c.log.Error("a renewed certificate could not be revoked; revoke it by hand", "serial", old.Serial, "error", err)
+	}
 }

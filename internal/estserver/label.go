@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"chancery/est"
-	"chancery/internal/ca"
 )
 
 // Means is one kind of proof of who a client is.
@@ -173,6 +172,8 @@ func (l *Label) checkProfiles(c *Config, wrong func(bool, string, ...any)) {
 		wrong(p == nil, "there is no profile %q; see: chancery profile list", name)
 		wrong(p != nil && name == l.Profile && !p.Serves(Room), "the profile %s does not list the room %q, so that EST cannot give its certificates", name, Room)
 	}
+	wrong(l.Manual && c.Authority.Profiles[l.Profile] != nil && !slices.Contains(c.Authority.Profiles[l.Profile].Evidence, byApproval),
+		"requests wait for approval, but the profile %s takes no approval as evidence", l.Profile)
 	wrong(len(l.RAs) > 0 && len(l.RANames) == 0, `it has registration authorities, but says not which names they may enrol; "*" is every name`)
 	wrong(len(l.RAs) > 0 && !l.takes(ByCertificate), "registration authorities authenticate by certificate, which it does not accept")
 }
@@ -185,7 +186,6 @@ func (l *Label) checkWays(c *Config, wrong func(bool, string, ...any)) {
 			wrong(!slices.Contains(allMeans, m), "%q is no means of authentication; there are certificate, maker, password, one-time and srp", m)
 		}
 		wrong(slices.Contains(w, ByCertificate) && slices.Contains(w, ByMaker), "a client shows one certificate: %s cannot be met", w)
-		wrong(slices.Contains(w, ByPassword) && slices.Contains(w, ByOneTime) && !l.ChallengeSecret, "a client has one HTTP password: %s cannot be met", w)
 		wrong(slices.Contains(w, BySRP) && l.RequireLinking, "nothing binds a request to its connection over SRP: %s and required linking exclude each other", w)
 	}
 	wrong(l.takes(ByMaker) && len(l.Makers) == 0, "it accepts makers' certificates, but names no maker")
@@ -193,6 +193,3 @@ func (l *Label) checkWays(c *Config, wrong func(bool, string, ...any)) {
 		wrong(c.Makers[name] == nil, "there is no maker %q", name)
 	}
 }
-
-// approvable tells whether an approver's word is evidence for the profile.
-func approvable(p *ca.Profile) bool { return slices.Contains(p.Evidence, "approval") }

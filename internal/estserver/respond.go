@@ -14,6 +14,9 @@ import (
 // clients compare it: octet by octet (RFC 7030 §4.2.3).
 const certsOnly = "application/pkcs7-mime; smime-type=certs-only"
 
+// plainText is that of words.
+const plainText = "text/plain; charset=utf-8"
+
 // send writes an answer. Some clients read the header fields in one read and the body
 // in the next, so the former are flushed and the latter goes out in one piece with an
 // explicit length, never chunked. An error means that not all of it could be written.
@@ -80,7 +83,7 @@ func (s *Server) refuse(c *call, err error) {
 	if r.Challenge {
 		s.challenge(c.w.Header(), r.Stale)
 	} else {
-		a.mediaType, a.body = "text/plain; charset=utf-8", []byte(r.Text+"\n")
+		a.mediaType, a.body = plainText, []byte(r.Text+"\n")
 	}
 	if err := c.send(a); err != nil {
 		c.log.Debug("the refusal could not be sent", "error", err)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"chancery/internal/ca"
@@ -73,6 +74,8 @@ type Server struct {
 	labels    map[string]*Label
 	passwords passwords
 	bags      bags
+	attempts  attempts
+	explicit  atomic.Pointer[authorities] // see issuedHere
 }
 
 // New checks the configuration and gives the server. The error names every part that

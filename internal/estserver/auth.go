@@ -1,0 +1,167 @@
+package estserver
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"chancery/est"
+)
+
+// authenticate finds out who asks, and whether that meets one of the label's ways (RFC
+// 7030 §3.2.3, §3.3.2). The certificate was not verified by TLS: it is judged here, now
+// that the label is known, so that one which is unknown, expired or revoked gets words
+// and not an alert.
+func (s *Server) authenticate(c *call, op operation) error {
+	var unreadable error
+	if op.attributes {
+		c.request, unreadable = est.ParseRequest(c.body)
+	}
+	p, err := s.prove(c)
+	if err != nil {
+		return err
+	}
+	c.who = p.who
+	c.log = c.log.With(slog.String("identity", c.who.String()))
+	if op.asks == whoever {
+		return unreadable
+	}
+	switch {
+	case p.wrongPassword != nil:
+		// Whoever sends a password is to send the right one, also with a certificate: the
+		// identity is both together (RFC 7030 §3.7).
+		return p.wrongPassword
+	case !slices.ContainsFunc(c.label.Accept, c.who.meets):
+		return s.unmet(c, p)
+	case p.wrongCertificate != nil:
+		c.log.Info("a client's certificate does not count; it authenticated otherwise", "reason", p.wrongCertificate.Text)
+	}
+	return unreadable
+}
+
+// proof is what came of looking at all that a client showed.
+type proof struct {
+	who              Identity
+	wrongCertificate *refusal // why the certificate does not count; nil: it does, or there is none
+	wrongPassword    *refusal
+}
+
+// prove looks at everything that the label takes. An error means that it could not be
+// looked at.
+func (s *Server) prove(c *call) (proof, error) {
+	var p proof
+	var err error
+	if c.label.takes(ByCertificate) || c.label.takes(ByMaker) {
+		if p.who, err = s.certificate(c); err != nil {
+			if p.wrongCertificate, err = asRefusal(err); err != nil {
+				return p, err
+			}
+			p.who = Identity{}
+		}
+	}
+	if err = s.user(c, &p.who); err == nil {
+		err = s.secrets(c, &p.who)
+	}
+	if err != nil {
+		p.wrongPassword, err = asRefusal(err)
+	}
+	return p, err
+}
+
+// asRefusal tells a client's fault from ours.
+func asRefusal(err error) (*refusal, error) {
+	if r, ok := err.(*refusal); ok && r.Status < http.StatusInternalServerError { //nolint:errorlint // made here and never wrapped
+		return r, nil
+	}
+	return nil, err
+}
+
+// unmet says what is missing. Where a password alone would help, it is asked for.
+func (s *Server) unmet(c *call, p proof) error {
+	shown := p.who.means()
+	askable := func(m Means) bool { return m == ByPassword || m == ByOneTime }
+	helps := func(w Way) bool {
+		for _, m := range w {
+			if !slices.Contains(shown, m) && !askable(m) {
+				return false
+			}
+		}
+		return true
+	}
+	fault := ""
+	if p.wrongCertificate != nil {
+		fault = p.wrongCertificate.Text
+	}
+	if p.who.Credential == nil && slices.ContainsFunc(c.label.Accept, helps) {
+		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: "a password is needed; " + fault}
+	}
+	if p.wrongCertificate != nil {
+		return p.wrongCertificate
+	}
+	var ways []string
+	for _, w := range c.label.Accept {
+		ways = append(ways, w.String())
+	}
+	return refuse(http.StatusForbidden, "what you authenticated with is not enough here; one of these is needed: %s", strings.Join(ways, ", "))
+}
+
+// oidCMCRA is id-kp-cmcRA (RFC 6402 §2.10).
+const oidCMCRA = "1.3.6.1.5.5.7.3.28"
+
+func isCMCRA(cert *x509.Certificate) bool {
+	for _, usage := range cert.UnknownExtKeyUsage {
+		if usage.String() == oidCMCRA {
+			return true
+		}
+	}
+	return false
+}
+
+// certificate judges the TLS client's certificate: as ours if we issued it, under the
+// Explicit TA database, else as one of the label's makers', under their Implicit ones.
+// The two are never mixed (RFC 7030 §3.3.2): what ours are refused for, no maker can
+// make good, and a third party's certificate is nothing but that, whatever it says of
+// itself. A *refusal says why it does not count; no certificate is nobody.
+func (s *Server) certificate(c *call) (Identity, error) {
+	cs := c.tls()
+	if cs == nil || len(cs.PeerCertificates) == 0 {
+		return Identity{}, nil
+	}
+	cert := cs.PeerCertificates[0]
+	if s.issuedHere(cert) {
+		return s.holder(c, cert)
+	}
+	if !c.label.takes(ByMaker) {
+		return Identity{}, refuse(http.StatusForbidden, "your certificate was not issued by this authority, and no other's are taken here")
+	}
+	return s.made(c, cs.PeerCertificates)
+}
+
+// made judges a third party's certificate.
+func (s *Server) made(c *call, chain []*x509.Certificate) (Identity, error) {
+	var why []error
+	for _, name := range c.label.Makers {
+		err := s.Makers[name].Verify(c.r.Context(), chain, c.now)
+		if err == nil {
+			return Identity{Certificate: chain[0], Maker: name}, nil
+		}
+		why = append(why, fmt.Errorf("%s: %w", name, err))
+	}
+	return Identity{}, notMade(c.r.Context(), why)
+}
+
+// notMade says why no maker verifies a certificate.
+func notMade(ctx context.Context, why []error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	lines := []string{"your certificate does not count here"}
+	for _, err := range why {
+		lines = append(lines, err.Error())
+	}
+	return refuse(http.StatusForbidden, "%s", strings.Join(lines, "\n"))
+}

@@ -1,0 +1,213 @@
+package estserver
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/internal/ca"
+)
+
+// The methods of evidence that this room has.
+const (
+	byClientCertificate = "client-certificate"
+	byPassword          = "password"
+	byRA                = "registration-authority"
+	byApproval          = "approval"
+)
+
+// evidenceLife: what this room knows of a client it knows now.
+const evidenceLife = time.Hour
+
+// holding is what a certificate proves to be its holder's own.
+type holding struct {
+	names   []ca.Identifier
+	subject ca.Subject
+}
+
+// holdingOf reads a certificate. Names that are not certified here are left out:
+// nobody can ask for them.
+func holdingOf(cert *x509.Certificate) holding {
+	var h holding
+	h.names, _ = ca.CertificateNames(cert)
+	h.subject, _ = ca.SubjectOf(cert.RawSubject)
+	return h
+}
+
+// serial gives the device's serial number: of the subject (IEEE 802.1AR §8.6) or of
+// the hardware module.
+func (h holding) serial() string {
+	if h.subject.SerialNumber != "" {
+		return h.subject.SerialNumber
+	}
+	for _, n := range h.names {
+		if n.Type() == ca.TypeHardwareModule {
+			serial, _, _ := strings.Cut(n.Value(), "/")
+			return serial
+		}
+	}
+	return ""
+}
+
+// ground is one reason for which something may be asked for.
+type ground struct {
+	patterns []pattern
+	own      *holding // what the pattern "own" stands for; nil: nothing
+	methods  []string // of evidence, for a name that it lets pass
+	detail   string
+}
+
+// policy is what an identity may ask for under a label (RFC 7030 §3.7).
+type policy struct {
+	grounds []ground
+	fields  map[string]string
+}
+
+// policyOf collects the grounds: for a registration authority what the label lets it
+// ask for others, and nothing of its own; for anybody else what the certificate and
+// the user have, as far as the label's patterns let it pass.
+func (c *call) policyOf(renews *holding) policy {
+	who := c.who
+	p := policy{fields: map[string]string{}}
+	add := func(patterns []string, own *holding, methods ...string) {
+		g := ground{own: own, methods: methods, detail: who.String()}
+		for _, text := range patterns {
+			if one, err := parsePattern(text); err == nil { // the configuration's were checked
+				g.patterns = append(g.patterns, one)
+			}
+		}
+		p.grounds = append(p.grounds, g)
+	}
+	if who.RA {
+		add(c.label.RANames, nil, byRA)
+		return p
+	}
+	patterns := c.label.Names
+	if len(patterns) == 0 {
+		patterns = []string{ownNames}
+	}
+	var methods []string
+	var own *holding
+	if who.Certificate != nil {
+		methods = append(methods, byClientCertificate)
+		h := holdingOf(who.Certificate)
+		own = &h
+		p.fields["{serial}"], p.fields["{cn}"] = h.serial(), h.subject.CommonName
+		if slices.Contains(patterns, ownNames) {
+			add([]string{ownNames}, own, byClientCertificate)
+		}
+	}
+	if who.Credential != nil {
+		methods = append(methods, byPassword)
+		p.fields["{user}"] = who.Credential.User
+		if slices.Contains(patterns, ownNames) {
+			add([]string{ownNames}, &holding{subject: ca.Subject{CommonName: who.Credential.User}}, byPassword)
+		}
+		add(who.Credential.Names, nil, byPassword)
+	}
+	if who.OneTime != nil {
+		add(who.OneTime.Names, nil, byPassword)
+	}
+	add(slices.DeleteFunc(slices.Clone(patterns), func(t string) bool { return t == ownNames }), nil, methods...)
+	if renews != nil {
+		add([]string{ownNames}, renews, methods...)
+	}
+	return p
+}
+
+// lets gives the methods by which a name is proven; none: it is refused.
+func (p policy) lets(n ca.Identifier) (methods []string, detail string) {
+	for _, g := range p.grounds {
+		if slices.ContainsFunc(g.patterns, func(t pattern) bool {
+			return t.own && g.own != nil && slices.Contains(g.own.names, n) || t.fitsName(n, p.fields)
+		}) {
+			methods, detail = append(methods, g.methods...), g.detail
+		}
+	}
+	slices.Sort(methods)
+	return slices.Compact(methods), detail
+}
+
+// letsAttribute tells whether an attribute of the subject may be asked for.
+func (p policy) letsAttribute(word, value string) bool {
+	for _, g := range p.grounds {
+		if slices.ContainsFunc(g.patterns, func(t pattern) bool {
+			return t.own && g.own != nil && g.own.has(word, value) || t.fitsAttribute(word, value, p.fields)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// has tells whether an attribute is among what a certificate says of its holder. A
+// common name may also be one of its names, and the other way round.
+func (h *holding) has(word, value string) bool {
+	if *attributeOf[word](&h.subject) == value {
+		return true
+	}
+	switch word {
+	case "SN":
+		return value == h.serial()
+	case "CN":
+		return slices.ContainsFunc(h.names, func(n ca.Identifier) bool { return n.Value() == value })
+	}
+	return false
+}
+
+// authorise checks everything that is asked for against the policy and gives the
+// evidence for each name. What is refused is named. An approver's word stands for what
+// no ground lets pass, if the label names no patterns of its own.
+func (c *call) authorise(ask *Ask, renews *holding) ([]ca.Evidence, error) {
+	p := c.policyOf(renews)
+	approver := c.label.Manual && len(c.label.Names) == 0
+	var evidence []ca.Evidence
+	var refused []string
+	for _, n := range ask.Names {
+		methods, detail := p.lets(n)
+		for _, m := range methods {
+			evidence = append(evidence, ca.Evidence{Identifier: n, Method: m, At: c.now, Expires: c.now.Add(evidenceLife), Detail: detail})
+		}
+		if len(methods) == 0 && !approver {
+			refused = append(refused, fmt.Sprintf("the name %s", n))
+		}
+	}
+	subject := ask.Subject
+	for _, word := range attributeWords {
+		value := *attributeOf[word](&subject)
+		if value == "" || p.letsAttribute(word, value) || approver {
+			continue
+		}
+		// A common name that only repeats an allowed name asks for nothing more.
+		if word == "CN" && slices.ContainsFunc(ask.Names, func(n ca.Identifier) bool { return n.Value() == value }) {
+			continue
+		}
+		refused = append(refused, fmt.Sprintf("%s=%q in the subject", word, clip(value)))
+	}
+	if subject.BusinessCategory != "" || subject.JurisdictionCountry != "" {
+		refused = append(refused, "the subject's businessCategory or jurisdictionCountry")
+	}
+	if len(refused) > 0 {
+		return nil, ca.Errorf(ca.Denied, "you (%s) may not ask for %s", c.who, clipList(refused))
+	}
+	return evidence, nil
+}
+
+// clipList joins what is refused, the first ten of it.
+func clipList(list []string) string {
+	more := ""
+	if len(list) > 10 {
+		list, more = list[:10], fmt.Sprintf(" and %d more", len(list)-10)
+	}
+	return strings.Join(list, ", ") + more
+}
+
+// clip keeps what a stranger wrote short enough to be shown back.
+func clip(s string) string {
+	if len(s) > 80 {
+		return strings.ToValidUTF8(s[:77], "") + "..."
+	}
+	return s
+}
