@@ -28,7 +28,7 @@ const module = "chancery"
 var mayImport = map[string][]string{
 	// They know nothing of ours.
 	"acme": {}, "caa": {}, "cms": {},
-	"internal/translog": {}, "internal/nonce": {}, "internal/limit": {}, "internal/sqldb": {},
+	"internal/translog": {}, "internal/nonce": {}, "internal/limit": {}, "internal/sqldb": {}, "internal/srpfront": {},
 	"internal/spelling": {}, "internal/manual": {}, "internal/address": {}, "internal/durable": {}, "internal/plain": {}, "internal/owned": {},
 
 	"internal/lint":   {"internal/spelling"},
@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"sipcert":            {"cms"},
 	"internal/resolver":  {"caa"},
 	"internal/challenge": {"acme", "internal/resolver", "internal/address"},
+	"internal/anchors":   {"internal/address"},
 
 	"internal/ca":       {"caa", "internal/lint", "internal/translog"},
 	"internal/registry": {"internal/ca"},
