@@ -11,7 +11,7 @@ var estSource string
 // listener.
 type EST struct {
 	// false = no EST at all.
-	Enabled bool `toml:"enabled" live:"yes"`
+	Enabled bool `toml:"enabled"`
 	// Whether passwords are asked for by HTTP Digest instead of Basic: "" = Basic,
 	// "sha-256", or "md5" for old clients, which offers MD5 first and SHA-256 after
 	// it. Passwords of users that were added before it was on do not work with it.
@@ -124,10 +124,12 @@ type Maker struct {
 	// Certificates between roots and devices that devices do not send, a PEM file.
 	// "" = none.
 	Intermediates string `toml:"intermediates"`
-	// How its revocations are learnt: "crl", "ocsp", or "none": they are not, and a
-	// stolen device's certificate opens this server until it ends. Where they cannot
-	// be learnt, nobody is let in.
+	// How its revocations are learnt: "crl", "ocsp", "any" (OCSP, and CRLs where that
+	// does not answer), or "none": they are not, and a stolen device's certificate
+	// opens this server until it ends.
 	Revocation string `toml:"revocation"`
+	// A certificate whose revocation cannot be learnt now is let in.
+	RevocationSoft bool `toml:"revocation_soft"`
 	// Where its CRLs are: files, or http URLs. [] = where its certificates say.
 	CRLs []string `toml:"crls"`
 	// Its OCSP responder, an http URL. "" = what its certificates say.

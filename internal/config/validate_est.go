@@ -73,18 +73,18 @@ func (v *checker) makers() map[string]bool {
 		case "":
 			v.report(key, "say how its revocations are learnt: revocation = \"crl\" or \"ocsp\"; \"none\" lets in who was revoked")
 		default:
-			v.oneOf(key+".revocation", m.Revocation, "crl", "ocsp", "none")
+			v.oneOf(key+".revocation", m.Revocation, "crl", "ocsp", "any", "none")
 		}
-		if len(m.CRLs) > 0 && m.Revocation != "crl" {
-			v.report(key+".crls", "are read with revocation = \"crl\" only")
+		if len(m.CRLs) > 0 && m.Revocation != "crl" && m.Revocation != "any" {
+			v.report(key+".crls", "are read with revocation = \"crl\" or \"any\" only")
 		}
 		for _, place := range m.CRLs {
 			if strings.Contains(place, "://") && !isWebPage(place) || place == "" {
 				v.report(key+".crls", "%q is neither a file nor an http URL", place)
 			}
 		}
-		if m.OCSP != "" && (m.Revocation != "ocsp" || !isWebPage(m.OCSP)) {
-			v.report(key+".ocsp", "is the http URL of a responder, with revocation = \"ocsp\"")
+		if m.OCSP != "" && (m.Revocation != "ocsp" && m.Revocation != "any" || !isWebPage(m.OCSP)) {
+			v.report(key+".ocsp", "is the http URL of a responder, with revocation = \"ocsp\" or \"any\"")
 		}
 	}
 	return names
@@ -237,6 +237,9 @@ func (c *Config) estOddities(warn func(key, text string)) {
 	for i, m := range c.EST.Makers {
 		if m.Revocation == "none" {
 			warn(element("est.maker", i+1)+".revocation", "certificates that this maker revoked still open this server")
+		}
+		if m.RevocationSoft {
+			warn(element("est.maker", i+1)+".revocation_soft", "who keeps this server from asking keeps revoked certificates good")
 		}
 	}
 	if c.Listen.EST == "" && c.origins["listen.est_newest"].source != "" {

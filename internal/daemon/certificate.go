@@ -24,6 +24,8 @@ const (
 	// ownProfile is the shipped profile of our own certificate. It is one that a
 	// deployment cannot replace, lest a mistake in a file closes the server.
 	ownProfile = "own-service"
+	// raProfile is the one with id-kp-cmcRA, protected likewise.
+	raProfile = "est-server"
 	// certificatePace is how often we look whether it is time for another.
 	certificatePace = 5 * time.Second
 	// renewalTime is how long a reload waits for a certificate with other hosts.
@@ -37,6 +39,7 @@ var ownPrincipal = ca.Principal{Room: "core", ID: "tls"}
 // our own authority. Its key lives in memory only: each start gets a new one.
 type servingCertificate struct {
 	current atomic.Pointer[tls.Certificate]
+	foreign atomic.Pointer[foreignCertificate] // nil: none; replaced by Reload
 
 	renewing sync.Mutex
 	hosts    []string // of the directories, as the configuration has them now; guarded by renewing
@@ -47,7 +50,10 @@ type servingCertificate struct {
 // errNoCertificate ends TLS handshakes while there is no certificate.
 var errNoCertificate = errors.New("this server has no certificate yet")
 
-func (s *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (s *servingCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if foreign := s.foreign.Load(); !foreign.wantsOwn(hello) {
+		return foreign.Certificate, nil
+	}
 	if c := s.current.Load(); c != nil {
 		return c, nil
 	}
@@ -91,7 +97,7 @@ func (d *Daemon) renewCertificate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ownPrincipal, Key: key.Public(), Names: names, Profile: ownProfile}
+	req := ca.Request{ID: "core:tls:" + ca.NewID(), By: ownPrincipal, Key: key.Public(), Names: names, Profile: ownProfileOf(d.Config)}
 	for _, n := range names {
 		req.Evidence = append(req.Evidence, ca.Evidence{Identifier: n, Method: "own-service", At: now, Expires: now.Add(time.Hour), Detail: "in this server's configuration"})
 	}
@@ -112,6 +118,15 @@ func (d *Daemon) renewCertificate(ctx context.Context) error {
 	d.cert.issuer, d.cert.made = record.Issuer, d.cert.hosts
 	d.cert.current.Store(cert)
 	return nil
+}
+
+// ownProfileOf gives the profile of our own certificate: with cmc_ra it names this
+// server as one of EST, whatever it is called (RFC 7030 §3.6.1).
+func ownProfileOf(c *config.Config) string {
+	if c.EST.Enabled && c.EST.CMCRA {
+		return raProfile
+	}
+	return ownProfile
 }
 
 // hostsOf gives the hosts of a configuration's further ACME directories.

@@ -19,6 +19,7 @@ import (
 	"chancery/internal/admin"
 	"chancery/internal/config"
 	"chancery/internal/confirm"
+	"chancery/internal/estserver"
 	"chancery/internal/status"
 )
 
@@ -42,6 +43,8 @@ type Daemon struct {
 	listeners listeners
 	cert      servingCertificate
 	acme      atomic.Pointer[acmeserver.Server] // replaced by Reload
+	est       atomic.Pointer[estserver.Server]  // nil: none; replaced by Reload
+	delegates delegates
 	status    *status.Server
 	page      *confirm.Page                // where customers confirm
 	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
@@ -65,11 +68,15 @@ type Daemon struct {
 // keeps running then.
 func Start(ctx context.Context, o Options) (_ *Daemon, err error) {
 	d := &Daemon{Options: o, metrics: newMetrics(), failed: make(chan error, 8), closed: make(chan struct{})}
+	d.delegates.daemon = d
 	defer func() {
 		if err != nil {
 			d.release()
 		}
 	}()
+	if err = noDumps(o.Config.ESTKeysMade()); err != nil {
+		return nil, fmt.Errorf("core dumps cannot be turned off: %w", err)
+	}
 	if err = own(o.Config); err != nil {
 		return nil, err
 	}
@@ -100,6 +107,11 @@ func (d *Daemon) wire(ctx context.Context) error {
 		MaxAge: d.Config.Status.MaxAge.Std(),
 	})
 	d.cert.hosts = hostsOf(d.Config)
+	foreign, err := readForeign(d.Config.EST)
+	if err != nil {
+		return err
+	}
+	d.cert.foreign.Store(foreign)
 	if err := d.firstCertificate(ctx); err != nil {
 		return err
 	}
@@ -117,8 +129,13 @@ func (d *Daemon) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	devices, err := d.estRoom(d.Config, l)
+	if err != nil {
+		return err
+	}
 	d.limits.Store(l)
 	d.acme.Store(room)
+	d.est.Store(devices)
 	d.publish()
 	return nil
 }
@@ -190,6 +207,14 @@ func (d *Daemon) release() {
 func (d *Daemon) serve() {
 	d.run(d.listeners.public, d.publicServer())
 	d.run(d.listeners.status, plain(d.statusHandler()))
+	if d.listeners.est != nil {
+		s := plain(d.devicesHandler(false))
+		s.TLSConfig = d.secured(d.Config.Listen.ESTNewest)
+		d.run(d.listeners.est, s)
+	}
+	if d.listeners.terminator != nil {
+		d.run(d.listeners.terminator, plain(d.devicesHandler(true)))
+	}
 	if d.listeners.metrics != nil {
 		d.run(d.listeners.metrics, plain(d.metricsHandler()))
 	}

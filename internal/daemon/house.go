@@ -28,10 +28,12 @@ type house struct {
 	authority *ca.Authority
 	registry  *registry.Registry
 	texts     *texts // by which customers prove domains
-	plan      ca.Plan
-	place     string // names this data directory among all that share a database
-	marker    string // see [house.remember]
-	founded   bool
+	// deviceSeals seal the keys of devices, to which keys made for them are encrypted.
+	deviceSeals ca.Seals
+	plan        ca.Plan
+	place       string // names this data directory among all that share a database
+	marker      string // see [house.remember]
+	founded     bool
 }
 
 // open opens the house, whose directory [own] has judged; on an error nothing stays open.
@@ -58,6 +60,9 @@ func open(ctx context.Context, o Options) (h house, err error) {
 	}
 	external, err := h.keys.Sealer(ctx, "external-keys")
 	if err != nil {
+		return h, err
+	}
+	if h.deviceSeals, err = h.keys.Sealer(ctx, "est-device-keys"); err != nil {
 		return h, err
 	}
 	if h.texts, err = newTexts(o.Config); err != nil {
@@ -159,7 +164,7 @@ func loadProfiles(dir string) (map[string]*ca.Profile, error) {
 		if !ok || e.IsDir() {
 			continue
 		}
-		if name == ownProfile {
+		if name == ownProfile || name == raProfile {
 			return nil, fmt.Errorf("%s: the profile of the server's own certificate cannot be replaced; give the file another name", filepath.Join(dir, e.Name()))
 		}
 		text, err := owned.ReadFile(filepath.Join(dir, e.Name()))

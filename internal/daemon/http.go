@@ -2,15 +2,16 @@ package daemon
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"chancery/est"
 	"chancery/internal/admin"
 	"chancery/internal/ca"
 	"chancery/internal/confirm"
@@ -20,7 +21,7 @@ import (
 // publicServer is the HTTPS server; its handler is replaced by a reload.
 func (d *Daemon) publicServer() *http.Server {
 	s := plain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*d.public.Load()).ServeHTTP(w, r) }))
-	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: d.cert.get}
+	s.TLSConfig = d.secured(d.Config.Listen.TLSNewest)
 	return s
 }
 
@@ -45,7 +46,14 @@ func (d *Daemon) publish() {
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", d.readyz)
 	mux.HandleFunc("GET /{$}", d.welcome)
-	h := d.counted(d.limited(refuseProblem, mux))
+	devices, others := d.devicesHandler(false), d.counted(d.limited(refuseProblem, mux))
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isEST(r.URL.Path) {
+			devices.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
 	if d.Wrap != nil {
 		h = d.Wrap(h)
 	}
@@ -57,7 +65,13 @@ func (d *Daemon) publish() {
 // welcome tells a person with a browser or curl where they are.
 func (d *Daemon) welcome(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "This is chancery, a certification authority.\n\nACME directory  %s\nRoot            %s/root.pem\n", d.Directory(), d.BaseURL())
+	fmt.Fprintf(w, "This is chancery, a certification authority.\n\nACME directory  %s\n", d.Directory())
+	if room := d.est.Load(); room != nil {
+		for _, l := range room.Labels {
+			fmt.Fprintf(w, "EST             %s%s\n", d.BaseURL(), path.Join(est.WellKnown, l.Name))
+		}
+	}
+	fmt.Fprintf(w, "Root            %s/root.pem\n", d.BaseURL())
 	for _, root := range d.Roots() {
 		fmt.Fprintf(w, "SHA-256         %X  %s\n", sha256.Sum256(root.Raw), root.Subject)
 	}
@@ -69,7 +83,7 @@ func (d *Daemon) statusHandler() http.Handler {
 	pages := d.status.Handler()
 	// No ServeMux: it would redirect the slashes in a GET's base64 (RFC 6960 A.1).
 	return d.counted(d.limited(refusePlainly, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || strings.HasPrefix(p, "/acme/") || strings.HasPrefix(p, confirm.Path) {
+		if p := r.URL.Path; p == "/" || p == "/.well-known/acme" || isEST(p) || strings.HasPrefix(p, "/acme/") || strings.HasPrefix(p, confirm.Path) {
 			http.Error(w, "This is the plain-HTTP side, for CRL, OCSP and CA certificates only. Use "+d.BaseURL()+r.URL.EscapedPath(), http.StatusBadRequest)
 			return
 		}

@@ -14,7 +14,7 @@ import (
 // reload that does not change it.
 type limits struct {
 	config.Limits
-	requests, accounts, orders, bindings *limit.Limit // nil: none
+	requests, accounts, orders, bindings, logins *limit.Limit // nil: none
 }
 
 // newLimits makes the limits of a configuration. before may be nil.
@@ -33,6 +33,7 @@ func newLimits(c config.Limits, before *limits) (*limits, error) {
 		{"new accounts", &l.accounts, before.accounts, c.AccountsPerAddress, before.AccountsPerAddress},
 		{"new orders", &l.orders, before.orders, c.OrdersPerAccount, before.OrdersPerAccount},
 		{"confirmations", &l.bindings, before.bindings, c.BindingRequests, before.BindingRequests},
+		{"failed log-ins", &l.logins, before.logins, c.FailedLogins, before.FailedLogins},
 	} {
 		if one.now == one.was {
 			*one.to = one.old

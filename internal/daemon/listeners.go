@@ -12,9 +12,10 @@ import (
 )
 
 // listeners are all of this process's; status may be the plain-HTTP half of
-// the public port, metrics may be nil.
+// the public port; metrics, est and terminator may be nil.
 type listeners struct {
 	public, status, metrics, admin net.Listener
+	est, terminator                net.Listener
 	split                          *splitter
 }
 
@@ -46,6 +47,17 @@ func listen(c *config.Config) (l listeners, err error) {
 			return l, err
 		}
 	}
+	if c.Listen.EST != "" {
+		if l.est, err = listenTCP("listen.est", c.Listen.EST); err != nil {
+			return l, err
+		}
+		l.est = crowded{l.est, world}
+	}
+	if c.Listen.ESTTerminator != "" {
+		if l.terminator, err = listenUnix(c.Listen.ESTTerminator); err != nil {
+			return l, err
+		}
+	}
 	l.admin, err = admin.Listen(admin.SocketPath(c.Data))
 	return l, err
 }
@@ -64,7 +76,7 @@ func listenTCP(key, address string) (net.Listener, error) {
 }
 
 func (l *listeners) close() {
-	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.admin} {
+	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est, l.terminator, l.admin} {
 		if one != nil {
 			one.Close() // closing twice does no harm
 		}
@@ -84,7 +96,7 @@ func (l *listeners) statusPort() int { return portOf(l.status) }
 // own gives the addresses that validators must not reach.
 func (l *listeners) own() []netip.AddrPort {
 	var all []netip.AddrPort
-	for _, one := range []net.Listener{l.public, l.status, l.metrics} {
+	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est} {
 		if one == nil {
 			continue
 		}

@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"chancery/est"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -91,6 +94,13 @@ func resourceOf(path string) string {
 			_, rest, _ = strings.Cut(rest, "/")
 			first, rest, _ = strings.Cut(rest, "/")
 		}
+	}
+	if isEST(path) {
+		last := path[strings.LastIndexByte(path, '/')+1:]
+		if slices.Contains(est.Operations, est.Operation(last)) {
+			return "est-" + last
+		}
+		return "est"
 	}
 	switch {
 	case first == "order" && strings.HasSuffix(rest, "/finalize"):

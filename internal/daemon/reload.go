@@ -23,6 +23,8 @@ func (d *Daemon) Reload(next *config.Config) error {
 	merged := *d.Config
 	merged.ACME, merged.Validation, merged.Limits = next.ACME, next.Validation, next.Limits
 	merged.CAA, merged.Log.Level = next.CAA, next.Log.Level
+	merged.EST = next.EST
+	merged.EST.Enabled, merged.EST.CMCRA = d.Config.EST.Enabled, d.Config.EST.CMCRA
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(merged.Log.Level)); err != nil {
 		return fmt.Errorf("the new configuration is not used: log.level: %w", err)
@@ -32,6 +34,14 @@ func (d *Daemon) Reload(next *config.Config) error {
 		return fmt.Errorf("the new configuration is not used: limits: %w", err)
 	}
 	room, err := d.acmeRoom(&merged, l)
+	if err != nil {
+		return fmt.Errorf("the new configuration is not used: %w", err)
+	}
+	devices, err := d.estRoom(&merged, l)
+	if err != nil {
+		return fmt.Errorf("the new configuration is not used: %w", err)
+	}
+	foreign, err := readForeign(merged.EST)
 	if err != nil {
 		return fmt.Errorf("the new configuration is not used: %w", err)
 	}
@@ -51,6 +61,8 @@ func (d *Daemon) Reload(next *config.Config) error {
 	d.applied = next
 	d.limits.Store(l)
 	d.replaced = append(d.replaced, d.acme.Swap(room))
+	d.est.Store(devices)
+	d.cert.foreign.Store(foreign)
 	d.publish()
 	d.applyHosts(&merged)
 	if d.Level != nil {

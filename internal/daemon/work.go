@@ -35,6 +35,8 @@ func (d *Daemon) duties() []duty {
 		{"nonce keys", time.Minute, d.turnNonceKeys},
 		{"letters to customers", lettersPace, d.registry.Tell},
 		{"expiry", time.Hour, d.warnOfEnds},
+		{"EST requests", sweepPace, d.sweepEST},
+		{"EST warnings", time.Hour, d.warnOfEST},
 		{"CAA resolver", time.Hour, d.probeCAA},
 	}
 	if d.shares() {
