@@ -42,6 +42,8 @@ var operations = map[est.Operation]operation{
 	est.CACerts:        {method: http.MethodGet, asks: nobody, do: (*Server).caCerts},
 	est.SimpleEnroll:   {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).simpleEnroll},
 	est.SimpleReenroll: {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).simpleReenroll},
+	est.CSRAttributes:  {method: http.MethodGet, asks: whoever, do: (*Server).csrAttrs},
+	est.ServerKeyGen:   {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).serverKeyGen},
 }
 
 // Handler gives the whole server, to be mounted at [est.WellKnown] and a slash on

@@ -1,0 +1,189 @@
+package estserver
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"time"
+
+	"chancery/cms"
+	"chancery/est"
+	"chancery/internal/ca"
+)
+
+// serverKeyGen makes a key for the client and certifies it (RFC 7030 §4.4). The request
+// is judged like any other, but for its public key and signature, which are ignored
+// even when they are broken (§4.4.1). Whatever can fail fails before there is a
+// certificate, but for the archive and the network.
+func (s *Server) serverKeyGen(c *call) error {
+	ctx := c.r.Context()
+	to, err := s.shelterFor(ctx, c, c.request)
+	if err != nil {
+		return err
+	}
+	kind, _ := wantedKey(s.profile(c).Demands())
+	if err := c.checkCipher(to, kindStrength(kind)); err != nil {
+		return err
+	}
+	ask, err := s.keyless(c)
+	if err != nil {
+		return err
+	}
+	d := &delivery{to: to, archive: c.label.ServerKeys.ArchiveTo}
+	if err := s.nextAttempt(ctx, c, &ask, d); err != nil {
+		return err
+	}
+	ask.Detail["key"], ask.Detail["delivery"] = kind+", made here", to.words
+	ask.Make = func(ctx context.Context) (crypto.PublicKey, error) { return d.prepare(ctx, s, kind) }
+	result, err := s.issue(ctx, c, ask)
+	if err != nil {
+		return err
+	}
+	if result.Pending != nil {
+		return c.sendPending(result.Pending)
+	}
+	return s.deliver(c, d, result.Record)
+}
+
+// keyless reads a request as enrolment does, but for its key and signature.
+func (s *Server) keyless(c *call) (Ask, error) {
+	ask := Ask{CSR: c.request.DER, Detail: map[string]string{}}
+	var err error
+	if ask.Linking, err = s.link(c); err != nil {
+		return ask, err
+	}
+	n := names(c.request)
+	change, err := s.nameChange(c)
+	if err != nil {
+		return ask, err
+	}
+	if change != nil {
+		if c.who.Certificate == nil || !n.same(c.who.Certificate) {
+			return ask, refuse(http.StatusForbidden, "a request with ChangeSubjectName has the subject and the alternative names of your present certificate, and the new ones in the attribute alone (RFC 6402 section 2.8)")
+		}
+		n = requestNames{subject: change.Subject, san: change.SAN}
+		ask.Detail["changed_from"] = rdnText(c.request.RawSubject)
+	}
+	if n.subject != nil {
+		if ask.Subject, err = ca.SubjectOf(n.subject); err != nil {
+			return ask, err
+		}
+	}
+	if n.san != nil {
+		ask.Names, err = ca.NamesOf(n.san)
+	}
+	return ask, err
+}
+
+// delivery is a made key on its way. Of the key it keeps nothing but what is sent and
+// archived.
+type delivery struct {
+	to      *shelter
+	archive *x509.Certificate
+	lasting bool // the request outlives this attempt: see nextAttempt
+
+	part est.Part // the key's part of the answer
+	copy []byte   // for the archive; nil: none is kept
+	hash []byte   // of the public key
+}
+
+// prepare makes the key and everything that has to be made of it, and forgets it.
+func (d *delivery) prepare(ctx context.Context, s *Server, kind string) (crypto.PublicKey, error) {
+	key, err := makeKey(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	defer key.wipe()
+	if d.hash, err = ca.KeyHash(key.public); err != nil {
+		return nil, err
+	}
+	if d.archive != nil {
+		if d.copy, err = archived(key, d.archive); err != nil {
+			return nil, err
+		}
+	}
+	if d.part, err = d.to.seal(key); err != nil {
+		return nil, err
+	}
+	if d.lasting {
+		if err := s.mark(ctx, markMade, d.hash); err != nil {
+			return nil, err
+		}
+	}
+	return key.public, nil
+}
+
+// deliver archives and sends. When not everything could be written, nobody can know
+// whether the key arrived: it is not sent again, and its certificate is revoked.
+func (s *Server) deliver(c *call, d *delivery, r ca.Record) error {
+	defer clear(d.part.Body)
+	// From here on a client that hangs up must not keep things from being recorded.
+	ctx := context.WithoutCancel(c.r.Context())
+	if d.part.Body == nil || !bytes.Equal(d.hash, r.KeyHash) {
+		return ca.Errorf(ca.Conflict, "this request was answered before, and the key that was made then is not sent twice; make a new request")
+	}
+	if d.copy != nil {
+		e := c.who.principal().Event(c.now, "serverkey.archived", string(r.Serial))
+		e.Detail = map[string]string{"label": c.label.Name, "to": d.archive.Subject.String()}
+		if err := s.DeviceKeys.Archive(ctx, r.Serial, d.copy, e); err != nil {
+			s.undelivered(ctx, c, r, err)
+			return err
+		}
+	}
+	if err := c.sendKey(d.part, r.DER); err != nil {
+		s.undelivered(ctx, c, r, err)
+		return &refusal{Status: http.StatusServiceUnavailable, Text: "the key could not be delivered", Err: err}
+	}
+	c.log.InfoContext(ctx, "delivered a key that was made here", "serial", r.Serial, "how", d.to.words)
+	if d.lasting {
+		if err := s.mark(ctx, markClosed, []byte(r.Serial)); ca.KindOf(err) == ca.Replayed {
+			c.log.WarnContext(ctx, "the key was given up by a repeat of the request while it was sent", "serial", r.Serial)
+		} else if err != nil {
+			// A repeat will take it for undelivered: it gets a new key, and this certificate is revoked.
+			c.log.ErrorContext(ctx, "it could not be recorded that a key was delivered", "serial", r.Serial, "error", err)
+		}
+	}
+	return nil
+}
+
+// sendKey writes the multipart answer (RFC 7030 §4.4.2), to its last octet as far as
+// this side can see.
+func (c *call) sendKey(key est.Part, cert []byte) error {
+	bag, err := cms.Bag{Certificates: [][]byte{cert}}.Marshal()
+	if err != nil {
+		return err
+	}
+	mediaType, body := est.Multipart(key, est.Part{Media: est.Media{Type: est.PKCS7Mime, SMIMEType: est.CertsOnly}, Body: bag})
+	defer clear(body)
+	c.w.Header().Set("Cache-Control", "no-store")
+	if err := c.send(answer{mediaType: mediaType, body: body}); err != nil {
+		return err
+	}
+	if err := http.NewResponseController(c.w).Flush(); err != nil {
+		return fmt.Errorf("writing the end of the answer: %w", err)
+	}
+	if err := c.r.Context().Err(); err != nil {
+		return fmt.Errorf("the client was gone when the answer had been written: %w", err)
+	}
+	return nil
+}
+
+// revokeTime bounds how long the revocation of an undelivered certificate may take.
+const revokeTime = 30 * time.Second
+
+// undelivered revokes a certificate whose key did not reach the client for certain. In
+// the history it is revoked by "est:undelivered".
+func (s *Server) undelivered(ctx context.Context, c *call, r ca.Record, why error) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTime)
+	defer cancel()
+	_, err := s.Authority.Revoke(ctx, ca.Revocation{Serial: r.Serial, Reason: ca.Superseded, By: ca.Principal{Room: Room, ID: "undelivered"}})
+	if err != nil && ca.KindOf(err) != ca.Revoked {
+		c.log.ErrorContext(ctx, "the key of a certificate was not delivered, and the certificate could not be revoked: revoke it by hand",
+			"serial", r.Serial, "why", why, "error", err)
+		return
+	}
+	c.log.WarnContext(ctx, "the key of a certificate was not delivered, so the certificate is revoked", "serial", r.Serial, "why", why)
+}
