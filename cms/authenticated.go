@@ -118,7 +118,7 @@ func (a *Authenticated) verify(key any, recipient int, sha1 bool) error {
 		return err
 	}
 	secret, err := i.open(key, hash.Size())
-	if errors.Is(err, &Error{Kind: Undecrypted}) {
+	if errors.Is(err, &Error{Kind: Undecrypted}) || err == nil && len(secret) < leastMAC {
 		return unauthenticated()
 	} else if err != nil {
 		return err
@@ -136,6 +136,9 @@ func (a *Authenticated) verify(key any, recipient int, sha1 bool) error {
 	}
 	return eitherOrder(a.attributes, a.Attributes, check)
 }
+
+// leastMAC is the shortest key of an HMAC, in octets, that is believed in.
+const leastMAC = 16
 
 func unauthenticated() *Error {
 	return fault(Unverified, "the authentication code is not by this key over this content")

@@ -83,8 +83,6 @@ func (a agreement) derive(secret []byte, size int) ([]byte, error) {
 	return kek[:size], nil
 }
 
-func (KeyAgreement) kind() RecipientKind { return ByKeyAgreement }
-
 // public gives the recipient's key.
 func (k KeyAgreement) public() (*ecdh.PublicKey, error) {
 	key := k.Key

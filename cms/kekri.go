@@ -2,8 +2,6 @@ package cms
 
 import tags "golang.org/x/crypto/cryptobyte/asn1"
 
-func (KeyEncryption) kind() RecipientKind { return ByKeyEncryption }
-
 // seal makes KEKRecipientInfo (RFC 5652 §6.2.3).
 func (k KeyEncryption) seal(key []byte) ([]byte, error) {
 	oid, ok := wrapOIDs[len(k.Key)*8]

@@ -15,8 +15,6 @@ var oidOAEP = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 7}
 // leastRSA is the shortest RSA key, in bits, that anything is encrypted to.
 const leastRSA = 2048
 
-func (KeyTransport) kind() RecipientKind { return ByKeyTransport }
-
 // seal makes KeyTransRecipientInfo (RFC 5652 §6.2.1).
 func (t KeyTransport) seal(key []byte) ([]byte, error) {
 	public := t.Key
@@ -34,6 +32,7 @@ func (t KeyTransport) seal(key []byte) ([]byte, error) {
 	var encrypted []byte
 	var err error
 	if t.OAEP == 0 {
+		//lint:ignore SA1019 RFC 7030 §4.4.2 takes what the recipient can do
 		encrypted, err = rsa.EncryptPKCS1v15(rand.Reader, to, key)
 	} else {
 		if algorithm, err = oaep(t.OAEP); err != nil {
@@ -139,6 +138,7 @@ func (i *RecipientInfo) openTransport(key any, size int) ([]byte, error) {
 	var options crypto.DecrypterOpts
 	switch {
 	case i.Algorithm.OID.Equal(oidRSA):
+		//lint:ignore SA1019 what is sent is to be read; with SessionKeyLen it is no oracle
 		options = &rsa.PKCS1v15DecryptOptions{SessionKeyLen: size}
 	case i.Algorithm.OID.Equal(oidOAEP):
 		o, err := oaepOf(i.Algorithm)

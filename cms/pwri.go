@@ -54,8 +54,6 @@ func (a Algorithm) mac() (crypto.Hash, error) {
 	return 0, fault(Unsupported, "the message authentication code %v is not supported", a.OID)
 }
 
-func (Password) kind() RecipientKind { return ByPassword }
-
 // seal makes PasswordRecipientInfo (RFC 5652 §6.2.4) with PBKDF2 and id-alg-PWRI-KEK.
 func (p Password) seal(key []byte) ([]byte, error) {
 	if len(p.Passphrase) == 0 {

@@ -42,9 +42,7 @@ func (Passphrase) GoString() string { return "[passphrase]" }
 // Recipient is one to whom content is encrypted: [KeyTransport], [KeyAgreement],
 // [KeyEncryption] or [Password].
 type Recipient interface {
-	// seal gives the RecipientInfo that carries the key, and its version for RFC 5652 §6.1.
-	seal(key []byte) (info []byte, err error)
-	kind() RecipientKind
+	seal(key []byte) (info []byte, err error) // the RecipientInfo that carries the key
 }
 
 // KeyTransport encrypts the content key to an RSA key (RFC 5652 §6.2.1).
@@ -119,7 +117,6 @@ type Enveloped struct {
 	Recipients []RecipientInfo
 
 	encrypted []byte
-	nonce     []byte
 	tag       []byte // AuthEnvelopedData's mac
 	attached  []byte // AuthEnvelopedData's authAttrs, DER with the tag SET
 }

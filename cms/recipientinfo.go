@@ -120,24 +120,20 @@ func (i *RecipientInfo) ForKeyID(kind RecipientKind, id []byte) bool {
 	return i.Kind == kind && len(id) > 0 && bytes.Equal(i.KeyID, id)
 }
 
-// open gives the content key, of so many octets.
-func (i *RecipientInfo) open(key any, size int) (content []byte, err error) {
+// open gives the content's key. One that was transported has so many octets; the length of
+// another is its user's to check.
+func (i *RecipientInfo) open(key any, size int) ([]byte, error) {
 	switch i.Kind {
 	case ByKeyTransport:
 		return i.openTransport(key, size)
 	case ByKeyAgreement:
-		content, err = i.openAgreement(key)
+		return i.openAgreement(key)
 	case ByKeyEncryption:
-		content, err = i.openEncryption(key)
+		return i.openEncryption(key)
 	case ByPassword:
-		content, err = i.openPassword(key)
-	default:
-		return nil, fault(Unsupported, "this kind of recipient is not supported")
+		return i.openPassword(key)
 	}
-	if err == nil && len(content) != size {
-		return nil, undecrypted()
-	}
-	return content, err
+	return nil, fault(Unsupported, "this kind of recipient is not supported")
 }
 
 // recipientAt picks one of the list.
