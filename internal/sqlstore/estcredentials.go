@@ -33,10 +33,15 @@ func (s *Store) credentials(ctx context.Context, rest string, args ...any) ([]es
 	return found, err
 }
 
-// Credentials implements [estserver.Credentials].
+// Credentials implements [estserver.Credentials]. The standing password comes first,
+// as any number of one-time passwords may be newer.
 func (s *Store) Credentials(ctx context.Context, user string, limit int) ([]estserver.Credential, error) {
-	found, err := s.credentials(ctx, ` WHERE login = $1 ORDER BY created DESC, id DESC LIMIT $2`, user, limit)
-	return found, refuse(err)
+	found, err := s.credentials(ctx, ` WHERE login = $1 AND one_time = 0`, user)
+	if err != nil || len(found) >= limit {
+		return found, refuse(err)
+	}
+	more, err := s.credentials(ctx, ` WHERE login = $1 AND one_time = 1 ORDER BY created DESC, id DESC LIMIT $2`, user, limit-len(found))
+	return append(found, more...), refuse(err)
 }
 
 // CredentialByDigest implements [estserver.Credentials].

@@ -124,11 +124,10 @@ func makeRoom(p estserver.Pending) []sqldb.Statement {
 }
 
 // freePasswords is the statement that unbinds the one-time passwords of the requests
-// whose ids a query gives. Those with which a certificate was had are spent, and stay.
+// whose ids a query gives. That one is spent is the ledger's to say.
 func freePasswords(ids string, args ...any) sqldb.Statement {
 	return sqldb.Statement{
-		SQL: `UPDATE est_credentials SET request = '' WHERE request <> '' AND request IN (` + ids + `)
-			AND NOT EXISTS (SELECT 1 FROM certificates c WHERE c.request = 'est:' || est_credentials.request)`,
+		SQL:  `UPDATE est_credentials SET request = '' WHERE request <> '' AND request IN (` + ids + `)`,
 		Args: args, Want: sqldb.AnyRows,
 	}
 }
