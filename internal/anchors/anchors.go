@@ -117,19 +117,26 @@ func (s *Set) options(intermediates *x509.CertPool, now time.Time) x509.VerifyOp
 	}
 }
 
-// judge says of a certificate that did not verify whether it is out of its time or none
-// of this set's: the standard library looks at the time first, whoever signed.
+// judge says of a certificate that did not verify whether it is out of its time or not
+// fit, or none of this set's: the standard library looks at these first, whoever signed.
 func (s *Set) judge(leaf *x509.Certificate, pool *x509.CertPool, err error) error {
 	var invalid x509.CertificateInvalidError
-	if !errors.As(err, &invalid) {
+	var unhandled x509.UnhandledCriticalExtension
+	kind := Unfit
+	switch {
+	case errors.As(err, &unhandled):
+	case !errors.As(err, &invalid):
 		return s.refuse(Unknown, err)
-	}
-	if invalid.Reason != x509.Expired {
+	case invalid.Reason == x509.Expired:
+		kind = Expired
+	default:
 		return s.refuse(Unfit, err)
 	}
+	plain := *leaf
+	plain.UnhandledCriticalExtensions = nil
 	for _, at := range []time.Time{leaf.NotAfter, leaf.NotBefore} {
-		if _, again := leaf.Verify(s.options(pool, at)); again == nil {
-			return s.refuse(Expired, err)
+		if _, again := plain.Verify(s.options(pool, at)); again == nil {
+			return s.refuse(kind, err)
 		}
 	}
 	return s.refuse(Unknown, err)
