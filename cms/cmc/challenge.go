@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"fmt"
 	"math/big"
 
 	"chancery/cms"
@@ -45,7 +44,7 @@ func NewChallenge(c Challenged) (challenge EncryptedPOP, proof []byte, err error
 	}
 	content, err := cms.Encrypt(cms.Plain{Type: cms.OIDData, Content: c.Proof, Cipher: c.Cipher}, to)
 	if err != nil {
-		return EncryptedPOP{}, nil, fmt.Errorf("cmc: the challenge: %w", err)
+		return EncryptedPOP{}, nil, &Error{Fail: BadAlg, Parts: []BodyPartID{c.Request.ID}, Reason: "the key cannot be challenged", Err: err}
 	}
 	return EncryptedPOP{c.Request, content, f.mac(), f.algorithm(), f.sum(c.Proof)}, c.Proof, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Unrecognised lists the controls that are not known and that no control processed, of
@@ -190,5 +191,9 @@ func (f *faults) error() error {
 	if f.parts == nil {
 		return nil
 	}
-	return &Error{Fail: BadRequest, Parts: slices.Compact(f.parts), Reason: "parts of the message are not as they must be", Err: errors.Join(f.causes...)}
+	var words []string
+	for i, cause := range f.causes {
+		words = append(words, fmt.Sprintf("%d: %v", f.parts[i], cause))
+	}
+	return &Error{Fail: BadRequest, Parts: slices.Compact(f.parts), Reason: strings.Join(words, "; ")}
 }

@@ -162,3 +162,9 @@ func CRMFControl(v Value) (AttributeTypeAndValue, error) {
 	der, err := Marshal(v)
 	return AttributeTypeAndValue{Type: v.OID(), Value: der}, err
 }
+
+// SecretIs compares the secret of the request with the one that was registered with the
+// certificate (RFC 5272 §6.11), in constant time. A request without one has none.
+func (v RevokeRequest) SecretIs(registered Secret) bool {
+	return len(registered) > 0 && hmac.Equal(v.Secret, registered)
+}

@@ -69,7 +69,7 @@ type RevokeRequest struct {
 	Serial         *big.Int
 	Reason         int       // a CRLReason
 	InvalidityDate time.Time // zero: absent
-	Secret         []byte    // nil: absent; it is the registered secret itself
+	Secret         Secret    // nil: absent; it is the registered secret itself
 	Comment        string    // "": absent
 
 	emptyComment bool // present, yet empty
