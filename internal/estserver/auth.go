@@ -1,9 +1,8 @@
 package estserver
 
 import (
-	"context"
 	"crypto/x509"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -141,27 +140,24 @@ func (s *Server) certificate(c *call) (Identity, error) {
 	return s.made(c, cs.PeerCertificates)
 }
 
-// made judges a third party's certificate.
+// made judges a third party's certificate. A maker above whose roots it stands and who
+// refuses it has the last word: another's anchors cannot make that good.
 func (s *Server) made(c *call, chain []*x509.Certificate) (Identity, error) {
-	var why []error
+	var why []string
 	for _, name := range c.label.Makers {
 		err := s.Makers[name].Verify(c.r.Context(), chain, c.now)
 		if err == nil {
 			return Identity{Certificate: chain[0], Maker: name}, nil
 		}
-		why = append(why, fmt.Errorf("%s: %w", name, err))
+		if gone := c.r.Context().Err(); gone != nil {
+			return Identity{}, gone
+		}
+		why = append(why, err.Error())
+		var known interface{ Foreign() bool } // of internal/anchors
+		if errors.As(err, &known) && !known.Foreign() {
+			why = why[len(why)-1:]
+			break
+		}
 	}
-	return Identity{}, notMade(c.r.Context(), why)
-}
-
-// notMade says why no maker verifies a certificate.
-func notMade(ctx context.Context, why []error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	lines := []string{"your certificate does not count here"}
-	for _, err := range why {
-		lines = append(lines, err.Error())
-	}
-	return refuse(http.StatusForbidden, "%s", strings.Join(lines, "\n"))
+	return Identity{}, refuse(http.StatusForbidden, "your certificate does not count here: %s", strings.Join(why, "; "))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/ca"
 )
 
 // call is one request on its way through an operation.
@@ -41,3 +42,6 @@ type answer struct {
 	encode     bool // body is DER: it goes as base64, with its Content-Transfer-Encoding
 	retryAfter time.Duration
 }
+
+// profile gives the profile of the call's label.
+func (s *Server) profile(c *call) *ca.Profile { return s.Authority.Profiles[c.label.Profile] }
