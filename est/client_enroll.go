@@ -126,7 +126,11 @@ func (c *Client) simple(ctx context.Context, op Operation, e Enrolment) (*Issued
 	if err != nil {
 		return nil, err
 	}
-	issued, err := c.issued(op, o, e.Key.Public())
+	all, err := certificates(op, o.reply)
+	if err != nil {
+		return nil, err
+	}
+	issued, err := c.choose(op, o, choice{all, e.Key.Public(), e.Renews})
 	if err != nil {
 		return nil, err
 	}
@@ -222,32 +226,25 @@ func (d *draft) bound(cs *tls.ConnectionState, key crypto.Signer) (body []byte, 
 	return Encode(der, Wrapped), linked, nil
 }
 
-// issued finds the certificate of a key in an answer, wherever it stands.
-func (c *Client) issued(op Operation, o *outcome, public crypto.PublicKey) (*Issued, error) {
-	all, err := certificates(op, o.reply)
-	if err != nil {
-		return nil, err
-	}
-	return c.choose(op, o, choice{all, public})
-}
-
 // choice is what was got, and for which key.
 type choice struct {
 	from   []*x509.Certificate
 	public crypto.PublicKey
+	renews *x509.Certificate // which it is not; nil
 }
 
+// choose finds the certificate of a key in an answer, wherever it stands.
 func (c *Client) choose(op Operation, o *outcome, got choice) (*Issued, error) {
 	i := &Issued{Server: o.server, Shown: o.shown}
 	for _, one := range got.from {
-		// Of two the later one: a server may send along the certificate that is renewed.
-		if !sameKey(one.PublicKey, got.public) {
+		// A server may send along the certificate that is renewed, of the same key.
+		if !sameKey(one.PublicKey, got.public) || got.renews != nil && one.Equal(got.renews) {
 			i.Others = append(i.Others, one)
 			continue
 		}
-		if i.Certificate != nil {
+		if i.Certificate != nil { // the later one
 			older := one
-			if one.NotAfter.After(i.Certificate.NotAfter) {
+			if one.NotBefore.After(i.Certificate.NotBefore) {
 				older, i.Certificate = i.Certificate, one
 			}
 			i.Others = append(i.Others, older)

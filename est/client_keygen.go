@@ -237,7 +237,7 @@ func (c *Client) made(o *outcome, k KeyOrder) (*Made, error) {
 	if m.Key == nil || len(got) == 0 {
 		return nil, &AnswerError{Operation: ServerKeyGen, Reason: "lacks the key or the certificate"}
 	}
-	issued, err := c.choose(ServerKeyGen, o, choice{got, m.Key.Public()})
+	issued, err := c.choose(ServerKeyGen, o, choice{got, m.Key.Public(), k.Renews})
 	if err != nil {
 		return nil, err
 	}

@@ -187,10 +187,10 @@ func (s *shop) cacerts(w http.ResponseWriter, _ *http.Request) { s.answerBag(w, 
 
 func (s *shop) answerBag(w http.ResponseWriter, all ...*x509.Certificate) {
 	w.Header().Set("Content-Type", PKCS7Mime+"; smime-type=certs-only")
-	_, _ = w.Write(Encode(bagOf(all...), Wrapped))
+	_, _ = w.Write(Encode(wireBag(all...), Wrapped))
 }
 
-func bagOf(all ...*x509.Certificate) []byte {
+func wireBag(all ...*x509.Certificate) []byte {
 	var b cms.Bag
 	for _, c := range all {
 		b.Certificates = append(b.Certificates, c.Raw)
