@@ -21,6 +21,7 @@ type scheme struct {
 	key        asn1.ObjectIdentifier // of the public key's algorithm
 	hash       crypto.Hash           // 0 for Ed25519
 	pss        bool
+	salt       int    // of PSS, in bytes
 	identifier []byte // AlgorithmIdentifier, DER
 }
 
@@ -56,13 +57,13 @@ var (
 	hashes      = map[crypto.Hash]asn1.ObjectIdentifier{crypto.SHA256: OIDSHA256, crypto.SHA384: OIDSHA384, crypto.SHA512: OIDSHA512}
 
 	schemes = append([]scheme{
-		{OIDEC, crypto.SHA256, false, identifier(OIDECDSAWithSHA256, nil)},
-		{OIDEC, crypto.SHA384, false, identifier(OIDECDSAWithSHA384, nil)},
-		{OIDEC, crypto.SHA512, false, identifier(OIDECDSAWithSHA512, nil)},
-		{OIDRSA, crypto.SHA256, false, identifier(OIDSHA256WithRSA, null)},
-		{OIDRSA, crypto.SHA384, false, identifier(OIDSHA384WithRSA, null)},
-		{OIDRSA, crypto.SHA512, false, identifier(OIDSHA512WithRSA, null)},
-		{OIDEd25519, 0, false, identifier(OIDEd25519, nil)},
+		{OIDEC, crypto.SHA256, false, 0, identifier(OIDECDSAWithSHA256, nil)},
+		{OIDEC, crypto.SHA384, false, 0, identifier(OIDECDSAWithSHA384, nil)},
+		{OIDEC, crypto.SHA512, false, 0, identifier(OIDECDSAWithSHA512, nil)},
+		{OIDRSA, crypto.SHA256, false, 0, identifier(OIDSHA256WithRSA, null)},
+		{OIDRSA, crypto.SHA384, false, 0, identifier(OIDSHA384WithRSA, null)},
+		{OIDRSA, crypto.SHA512, false, 0, identifier(OIDSHA512WithRSA, null)},
+		{OIDEd25519, 0, false, 0, identifier(OIDEd25519, nil)},
 	}, pssSchemes()...)
 )
 
@@ -74,26 +75,6 @@ func identifier(algorithm asn1.ObjectIdentifier, parameters []byte) []byte {
 		b.AddBytes(parameters)
 	})
 	return b.BytesOrPanic()
-}
-
-// pssSchemes lists RSASSA-PSS with one hash for all and a salt as long as it, which is
-// what RFC 4055 §3.1 recommends.
-func pssSchemes() []scheme {
-	var all []scheme
-	for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
-		digest := identifier(hashes[hash], null)
-		var b cryptobyte.Builder
-		b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
-			explicit := func(n int, write func(b *cryptobyte.Builder)) {
-				b.AddASN1(tag.Tag(n).ContextSpecific().Constructed(), write)
-			}
-			explicit(0, func(b *cryptobyte.Builder) { b.AddBytes(digest) })
-			explicit(1, func(b *cryptobyte.Builder) { b.AddBytes(identifier(oidMGF1, digest)) })
-			explicit(2, func(b *cryptobyte.Builder) { b.AddASN1Int64(int64(hash.Size())) })
-		})
-		all = append(all, scheme{OIDRSA, hash, true, identifier(OIDPSS, b.BytesOrPanic())})
-	}
-	return all
 }
 
 // keyType gives the OID of a public key's type, nil if it cannot sign here.
@@ -145,18 +126,18 @@ func curveHash(curve elliptic.Curve) crypto.Hash {
 // schemeOf finds the algorithm that an AlgorithmIdentifier names. RSA's NULL may be
 // missing, and ECDSA's be there: both occur.
 func schemeOf(algorithm []byte) (scheme, bool) {
-	for _, s := range schemes {
-		if bytes.Equal(algorithm, s.identifier) {
-			return s, true
-		}
-	}
 	in, ok := whole(algorithm, tag.SEQUENCE)
-	var kind asn1.ObjectIdentifier
-	if !ok || !in.ReadASN1ObjectIdentifier(&kind) || !in.Empty() && !bytes.Equal(in, null) {
+	kind, parameters, good := readIdentifier(in)
+	switch {
+	case !ok || !good:
+		return scheme{}, false
+	case kind.Equal(OIDPSS):
+		return readPSS(parameters)
+	case parameters != nil && !bytes.Equal(parameters, null):
 		return scheme{}, false
 	}
 	for _, s := range schemes {
-		if !s.pss && (bytes.Equal(identifier(kind, nil), s.identifier) || bytes.Equal(identifier(kind, null), s.identifier)) {
+		if bytes.Equal(identifier(kind, nil), s.identifier) || bytes.Equal(identifier(kind, null), s.identifier) {
 			return s, true
 		}
 	}
@@ -167,7 +148,7 @@ func schemeOf(algorithm []byte) (scheme, bool) {
 func (s scheme) sign(key crypto.Signer, message []byte) ([]byte, error) {
 	var options crypto.SignerOpts = s.hash
 	if s.pss {
-		options = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.hash}
+		options = &rsa.PSSOptions{SaltLength: s.salt, Hash: s.hash}
 	}
 	signature, err := key.Sign(rand.Reader, s.digest(message), options)
 	if err != nil {
@@ -201,7 +182,7 @@ func (s scheme) verify(key crypto.PublicKey, message, signature []byte) bool {
 			return false
 		}
 		if s.pss {
-			return rsa.VerifyPSS(k, s.hash, s.digest(message), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+			return rsa.VerifyPSS(k, s.hash, s.digest(message), signature, &rsa.PSSOptions{SaltLength: s.salt}) == nil
 		}
 		return rsa.VerifyPKCS1v15(k, s.hash, s.digest(message), signature) == nil
 	}
