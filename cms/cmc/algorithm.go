@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/asn1"
+	"fmt"
 	"hash"
 
 	tags "golang.org/x/crypto/cryptobyte/asn1"
@@ -60,7 +61,7 @@ func functionOf(h crypto.Hash) (function, error) {
 			return f, nil
 		}
 	}
-	return function{}, refuse(BadAlg, Current, "the hash function %v is not one of CMC's here", h)
+	return function{}, refuse(BadAlg, Current, fmt.Sprintf("the hash function %v is not one of CMC's here", h))
 }
 
 func (f function) algorithm() cms.Algorithm { return cms.Algorithm{OID: f.oid} } // RFC 5754 §2: no parameters
@@ -107,11 +108,11 @@ func (o Options) function(a cms.Algorithm, fits func(function) bool) (function, 
 			return function{}, refuse(BadAlg, Current, "SHA-1 is turned off: use SHA-256")
 		}
 		if a.Parameters != nil && !bytes.Equal(a.Parameters, null) {
-			return function{}, refuse(BadAlg, Current, "parameters that the algorithm %s does not have", a.OID)
+			return function{}, refuse(BadAlg, Current, fmt.Sprintf("parameters that the algorithm %s does not have", a.OID))
 		}
 		return f, nil
 	}
-	return function{}, refuse(BadAlg, Current, "the algorithm %s is not known", a.OID)
+	return function{}, refuse(BadAlg, Current, fmt.Sprintf("the algorithm %s is not known", a.OID))
 }
 
 // maxIterations bounds what a stranger's parameters can cost: well under a second.
@@ -149,7 +150,7 @@ func (o Options) pbkdf2(a cms.Algorithm, secret Secret) ([]byte, error) {
 		return nil, &Error{Fail: BadAlg, Reason: "the parameters of PBKDF2 cannot be read", Err: err}
 	}
 	if iterations < 1 || iterations > maxIterations || length > 128 {
-		return nil, refuse(BadAlg, Current, "PBKDF2 with %d iterations to %d octets: at most %d to 128", iterations, length, maxIterations)
+		return nil, refuse(BadAlg, Current, fmt.Sprintf("PBKDF2 with %d iterations to %d octets: at most %d to 128", iterations, length, maxIterations))
 	}
 	f, err := o.hmac(prf)
 	if err != nil {

@@ -29,7 +29,7 @@ func (v ChangeSubjectName) write(b builder) {
 			b.name(v.Subject, "subject")
 		}
 		if v.SubjectAlt != nil {
-			b.tagged(v.SubjectAlt, tags.SEQUENCE, tags.SEQUENCE, "subject's other names")
+			b.tagged(v.SubjectAlt, tags.SEQUENCE, "subject's other names")
 		}
 	})
 }

@@ -46,9 +46,9 @@ func (b builder) element(der []byte, what string) {
 	b.AddBytes(der)
 }
 
-// tagged writes a value that the caller has as DER, of the tag own, under the tag.
-func (b builder) tagged(der []byte, own, tag tags.Tag, what string) {
-	if len(der) == 0 || der[0] != byte(own) {
+// tagged writes a SEQUENCE that the caller has as DER, under the tag.
+func (b builder) tagged(der []byte, tag tags.Tag, what string) {
+	if len(der) == 0 || der[0] != byte(tags.SEQUENCE) {
 		b.refuse("%s: not of its type", what)
 		return
 	}
@@ -57,7 +57,7 @@ func (b builder) tagged(der []byte, own, tag tags.Tag, what string) {
 	b.element(out, what)
 }
 
-func (b builder) name(der []byte, what string) { b.tagged(der, tags.SEQUENCE, tags.SEQUENCE, what) }
+func (b builder) name(der []byte, what string) { b.tagged(der, tags.SEQUENCE, what) }
 
 func (b builder) generalName(der []byte, what string) {
 	if len(der) == 0 || der[0]&0xC0 != 0x80 || der[0]&0x1F > 8 {
@@ -114,7 +114,7 @@ func (b builder) implicitInteger(n *big.Int, tag tags.Tag, what string) {
 		b.SetError(err)
 		return
 	}
-	b.tagged(der, tags.INTEGER, tag, what)
+	b.in(tag, func(b builder) { b.AddBytes(der[2:]) }) // maxInteger keeps the length to one octet
 }
 
 func (b builder) enumerated(n int) { b.AddASN1Enum(int64(n)) }

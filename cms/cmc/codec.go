@@ -185,7 +185,7 @@ func (q Request) write(b builder) {
 	case q.PKCS10 != nil:
 		b.in(constructed(0), func(b builder) {
 			b.bodyPart(q.ID)
-			b.tagged(q.PKCS10, tags.SEQUENCE, tags.SEQUENCE, "certification request")
+			b.tagged(q.PKCS10, tags.SEQUENCE, "certification request")
 		})
 	case q.CRMF != nil:
 		if q.ID != q.CRMF.Request.ID {
@@ -225,7 +225,7 @@ func readContentInfo(r *reader) (c TaggedContentInfo) {
 func (c TaggedContentInfo) write(b builder) {
 	b.sequence(func(b builder) {
 		b.bodyPart(c.ID)
-		b.tagged(c.ContentInfo, tags.SEQUENCE, tags.SEQUENCE, "nested message")
+		b.tagged(c.ContentInfo, tags.SEQUENCE, "nested message")
 	})
 }
 

@@ -57,7 +57,7 @@ func (c Control) Decode() (Value, error) {
 		return nil, ErrUnknown
 	}
 	if len(c.Values) != 1 {
-		return nil, refuse(BadRequest, c.ID, "a control %s with %d values instead of one", c.Name(), len(c.Values))
+		return nil, refuse(BadRequest, c.ID, fmt.Sprintf("a control %s with %d values instead of one", c.Name(), len(c.Values)))
 	}
 	v, err := Unmarshal(c.Type, c.Values[0])
 	if err != nil {

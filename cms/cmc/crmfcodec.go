@@ -173,7 +173,7 @@ func (t CertTemplate) write(b builder) {
 			b.in(constructed(5), func(b builder) { b.name(t.Subject, "subject") })
 		}
 		if t.PublicKey != nil {
-			b.tagged(t.PublicKey, tags.SEQUENCE, constructed(6), "public key")
+			b.tagged(t.PublicKey, constructed(6), "public key")
 		}
 		if t.IssuerUID != nil {
 			b.bits(*t.IssuerUID, primitive(7), "issuer's unique identifier")

@@ -51,8 +51,8 @@ func (e *Error) StatusInfo() StatusInfoV2 {
 	return info
 }
 
-func refuse(fail FailInfo, part BodyPartID, format string, args ...any) *Error {
-	return &Error{Fail: fail, Parts: []BodyPartID{part}, Reason: fmt.Sprintf(format, args...)}
+func refuse(fail FailInfo, part BodyPartID, reason string) *Error {
+	return &Error{Fail: fail, Parts: []BodyPartID{part}, Reason: reason}
 }
 
 // at makes the error one of the body part, if it names none already.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"slices"
 
 	"chancery/cms"
@@ -75,13 +76,13 @@ func (o Opener) open(m *Message, in []byte) error {
 		case layer.Signed != nil && len(inner.Content) == 0: // field rule: an empty eContent is none
 			return nil
 		case !slices.ContainsFunc(wrappers, inner.Type.Equal):
-			return refuse(BadRequest, Current, "the content %s is no PKIData, no PKIResponse and no wrapper of one", inner.Type)
+			return refuse(BadRequest, Current, fmt.Sprintf("the content %s is no PKIData, no PKIResponse and no wrapper of one", inner.Type))
 		}
 		if in, err = contentInfo(inner); err != nil {
 			return whole(err)
 		}
 	}
-	return refuse(BadRequest, Current, "more than %d wrappers around a message", MaxLayers)
+	return refuse(BadRequest, Current, fmt.Sprintf("more than %d wrappers around a message", MaxLayers))
 }
 
 var wrappers = []asn1.ObjectIdentifier{cms.OIDSignedData, cms.OIDEnvelopedData, cms.OIDAuthEnvelopedData, cms.OIDAuthenticatedData}
@@ -140,7 +141,7 @@ func (o Opener) layer(in []byte) (Layer, cms.ContentInfo, error) {
 		}
 		return Layer{Authenticated: a}, cms.ContentInfo{Type: a.Type, Content: a.Content}, nil
 	}
-	return Layer{}, cms.ContentInfo{}, refuse(BadRequest, Current, "a message of the type %s", outer.Type)
+	return Layer{}, cms.ContentInfo{}, refuse(BadRequest, Current, fmt.Sprintf("a message of the type %s", outer.Type))
 }
 
 // Signers lists those who signed, of all layers, the outermost first.
@@ -266,7 +267,7 @@ func (m *Message) Open(part BodyPartID, o Opener) (*Message, error) {
 		depth++
 	}
 	if depth >= MaxDepth {
-		return nil, refuse(BadRequest, part, "messages within messages more than %d deep", MaxDepth)
+		return nil, refuse(BadRequest, part, fmt.Sprintf("messages within messages more than %d deep", MaxDepth))
 	}
 	for _, c := range m.nested() {
 		if c.ID != part {
@@ -293,7 +294,7 @@ func (m *Message) Open(part BodyPartID, o Opener) (*Message, error) {
 // is a part of, which Current is of each.
 func (m *Message) At(path Path, o Opener) (*Message, BodyPartID, error) {
 	if len(path) == 0 || len(path) > MaxPath {
-		return nil, 0, refuse(BadRequest, Current, "a path of %d ids", len(path))
+		return nil, 0, refuse(BadRequest, Current, fmt.Sprintf("a path of %d ids", len(path)))
 	}
 	for _, id := range path[:len(path)-1] {
 		child, err := m.Open(id, o)

@@ -129,7 +129,7 @@ func Unsigned(info []byte, h crypto.Hash) ([]byte, error) {
 	}
 	return build(func(b builder) {
 		b.sequence(func(b builder) {
-			b.tagged(info, tags.SEQUENCE, tags.SEQUENCE, "certificationRequestInfo")
+			b.tagged(info, tags.SEQUENCE, "certificationRequestInfo")
 			b.algorithm(cms.Algorithm{OID: cms.OIDNoSignature, Parameters: null}, tags.SEQUENCE)
 			b.AddASN1BitString(value)
 		})

@@ -68,7 +68,7 @@ func schemeOf(a cms.Algorithm) (scheme, error) {
 			}
 		}
 	}
-	return scheme{}, refuse(BadAlg, Current, "the signature algorithm %s, with these parameters, is not known", a.OID)
+	return scheme{}, refuse(BadAlg, Current, fmt.Sprintf("the signature algorithm %s, with these parameters, is not known", a.OID))
 }
 
 func pssParameters(h crypto.Hash) ([]byte, error) {
@@ -296,7 +296,7 @@ func (f function) repeated(key []byte, times int) []byte {
 // if it does not hold, badAlg if its algorithms are not to be had.
 func (v MACValue) Verify(password Secret, data []byte, o Options) error {
 	if !v.Algorithm.OID.Equal(OIDPasswordMAC) {
-		return refuse(BadAlg, Current, "the MAC %s is not by password", v.Algorithm.OID)
+		return refuse(BadAlg, Current, fmt.Sprintf("the MAC %s is not by password", v.Algorithm.OID))
 	}
 	var salt []byte
 	var owf, mac cms.Algorithm

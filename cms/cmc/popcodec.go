@@ -42,7 +42,7 @@ func (i *SigningKeyInput) write(b builder, tag tags.Tag) {
 		} else {
 			i.MAC.write(b, tags.SEQUENCE)
 		}
-		b.tagged(i.PublicKey, tags.SEQUENCE, tags.SEQUENCE, "public key")
+		b.tagged(i.PublicKey, tags.SEQUENCE, "public key")
 	})
 }
 
@@ -92,6 +92,6 @@ func (p *POPPrivKey) write(b builder) {
 	case p.AgreeMAC != nil:
 		p.AgreeMAC.write(b, constructed(3))
 	default:
-		b.tagged(p.EncryptedKey, tags.SEQUENCE, constructed(4), "encryptedKey")
+		b.tagged(p.EncryptedKey, constructed(4), "encryptedKey")
 	}
 }

@@ -201,7 +201,7 @@ func (EncryptedPOP) OID() asn1.ObjectIdentifier { return OIDEncryptedPOP }
 func (v EncryptedPOP) write(b builder) {
 	b.sequence(func(b builder) {
 		v.Request.write(b)
-		b.tagged(v.CMS, tags.SEQUENCE, tags.SEQUENCE, "cms")
+		b.tagged(v.CMS, tags.SEQUENCE, "cms")
 		b.algorithm(v.POP, tags.SEQUENCE)
 		b.algorithm(v.Hash, tags.SEQUENCE)
 		b.AddASN1OctetString(v.Witness)
