@@ -125,6 +125,9 @@ func (d *Daemon) officeHandler() http.Handler {
 		ProfileText: d.profileText, Registry: d.registry,
 	}).Operations()
 	operations = append(operations, d.acme.Load().Operations()...)
+	if room := d.est.Load(); room != nil {
+		operations = append(operations, room.Operations()...)
+	}
 	office := admin.NewServer(operations...)
 	office.Log = d.Logger
 	office.Classify = classify

@@ -1,0 +1,264 @@
+package estserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"chancery/internal/admin"
+	"chancery/internal/ca"
+)
+
+// leastPassword is how long a password that a person chose must be.
+const leastPassword = 12
+
+// maxPatterns bounds the patterns and labels of a credential.
+const maxPatterns = 100
+
+// Grant is what a password is good for.
+type Grant struct {
+	User    string    `json:"user"`             // "" for a password without a user name
+	Labels  []string  `json:"labels,omitempty"` // where it counts; none: everywhere
+	Names   []string  `json:"names,omitempty"`  // patterns of what it may enrol; see est.label's names
+	Expires time.Time `json:"expires,omitzero"` // RFC 3339; never without
+}
+
+// UserWanted is the input of est.user.add.
+type UserWanted struct {
+	Grant
+	Password string `json:"password,omitempty"` // chosen; "": one is made
+}
+
+// String gives it without its password.
+func (u UserWanted) String() string { return "user " + u.User }
+
+// GoString is String.
+func (u UserWanted) GoString() string { return u.String() }
+
+// CredentialMade is the output of est.user.add and est.otp.add. A password that was
+// made is shown this once.
+type CredentialMade struct {
+	ID       string `json:"id"`
+	User     string `json:"user"`
+	Password string `json:"password,omitempty"`
+}
+
+// String gives it without its password.
+func (c CredentialMade) String() string { return "password of " + c.User }
+
+// GoString is String.
+func (c CredentialMade) GoString() string { return c.String() }
+
+func (s *Server) addUser(ctx context.Context, caller admin.Caller, in UserWanted) (CredentialMade, error) {
+	out := CredentialMade{User: in.User}
+	password := in.Password
+	if password == "" {
+		var random [16]byte
+		rand.Read(random[:]) // never fails since Go 1.24
+		password = base64.RawURLEncoding.EncodeToString(random[:])
+		out.Password = password
+	}
+	if n := utf8.RuneCountInString(password); n < leastPassword || len(password) > maxPassword || !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl) {
+		return CredentialMade{}, ca.Errorf(ca.Invalid, "a password has at least %d characters and at most %d octets, none of them a control character; leave it out to have one made", leastPassword, maxPassword)
+	}
+	c, err := s.credential(in.Grant, password)
+	if err != nil {
+		return CredentialMade{}, err
+	}
+	c.Hash, out.ID = HashPassword(password), c.ID
+	return out, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-user.added"))
+}
+
+// credential makes what is the same of both kinds.
+func (s *Server) credential(in Grant, password string) (Credential, error) {
+	now := s.Clock()
+	if !plainUser(in.User) || strings.Contains(in.User, ":") {
+		return Credential{}, ca.Errorf(ca.Invalid, "a user name has at most %d octets, and no colon or control character (RFC 7617 section 2)", maxUser)
+	}
+	if err := expiry(in.Expires, now); err != nil {
+		return Credential{}, err
+	}
+	if err := s.checkLabels(in.Labels); err != nil {
+		return Credential{}, err
+	}
+	if len(in.Names) > maxPatterns {
+		return Credential{}, ca.Errorf(ca.Invalid, "a password has at most %d patterns of names", maxPatterns)
+	}
+	for _, text := range in.Names {
+		if _, err := parsePattern(text); err != nil {
+			return Credential{}, ca.Errorf(ca.Invalid, "%w", err)
+		}
+	}
+	c := Credential{ID: ca.NewID(), User: in.User, Labels: in.Labels, Names: in.Names, Created: now, Expires: in.Expires}
+	if s.Digest != DigestOff {
+		c.HA1, c.Realm = DigestHA1(in.User, s.Realm, password), s.Realm
+		if s.Digest == DigestSHA256 { // MD5's is worth less to who steals it than it costs to guess
+			delete(c.HA1, algorithmMD5)
+		}
+	}
+	return c, nil
+}
+
+// granted is the event of a new password.
+func granted(caller admin.Caller, c *Credential, kind string) ca.Event {
+	e := administrator(caller).Event(c.Created, kind, c.ID)
+	e.Detail = map[string]string{"user": c.User, "names": strings.Join(c.Names, " "), "labels": strings.Join(c.Labels, " ")}
+	if !c.Expires.IsZero() {
+		e.Detail["expires"] = c.Expires.UTC().Format(time.RFC3339)
+	}
+	return e
+}
+
+func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in Grant) (CredentialMade, error) {
+	secret := ca.NewID() // 128 random bits that can be typed
+	c, err := s.credential(in, secret)
+	if err != nil {
+		return CredentialMade{}, err
+	}
+	c.OneTime, c.Digest = true, OneTimeDigest(secret)
+	return CredentialMade{ID: c.ID, User: c.User, Password: secret}, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-password.added"))
+}
+
+// UserShown is a user as est.user.list shows it.
+type UserShown struct {
+	ID string `json:"id"`
+	Grant
+	Created time.Time `json:"created"`
+	Digest  []string  `json:"digest"` // the algorithms by which it can log in by Digest in the present realm
+	Ended   bool      `json:"ended,omitempty"`
+}
+
+// UsersShown is the output of est.user.list. A page may be shorter than asked for, or
+// empty, and have a cursor.
+type UsersShown struct {
+	Users  []UserShown `json:"users"`
+	Cursor string      `json:"cursor,omitempty"`
+}
+
+func (s *Server) listUsers(ctx context.Context, _ admin.Caller, in Page) (UsersShown, error) {
+	limit, err := in.size()
+	if err != nil {
+		return UsersShown{}, err
+	}
+	list, next, err := s.Credentials.ListCredentials(ctx, in.Cursor, limit)
+	out := UsersShown{Users: []UserShown{}, Cursor: next}
+	for i := range list {
+		c := &list[i]
+		if c.OneTime {
+			continue
+		}
+		one := UserShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: []string{}, Ended: c.ended(s.Clock())}
+		for _, algorithm := range []string{algorithmSHA256, algorithmMD5} {
+			if c.HA1[algorithm] != "" && c.Realm == s.Realm {
+				one.Digest = append(one.Digest, algorithm)
+			}
+		}
+		out.Users = append(out.Users, one)
+	}
+	return out, err
+}
+
+func grantOf(c *Credential) Grant {
+	return Grant{User: c.User, Labels: c.Labels, Names: c.Names, Expires: c.Expires}
+}
+
+func (k *Credential) ended(now time.Time) bool {
+	return !k.Expires.IsZero() && !now.Before(k.Expires)
+}
+
+// UserNamed is the input of est.user.remove.
+type UserNamed struct {
+	User string `json:"user"`
+}
+
+func (s *Server) removeUser(ctx context.Context, caller admin.Caller, in UserNamed) (struct{}, error) {
+	list, err := s.Credentials.Credentials(ctx, in.User, 1) // the standing one comes first
+	if err != nil {
+		return struct{}{}, err
+	}
+	if len(list) == 0 || list[0].OneTime {
+		return struct{}{}, ca.Errorf(ca.NotFound, "there is no user %q; see: chancery est user list", clip(in.User))
+	}
+	e := administrator(caller).Event(s.Clock(), "est-user.removed", list[0].ID)
+	e.Detail = map[string]string{"user": in.User}
+	return struct{}{}, s.Credentials.RemoveCredential(ctx, list[0].ID, e)
+}
+
+// The states of a one-time password.
+const (
+	StateUnused  = "unused"
+	StateWaiting = "waiting" // a request with it waits for approval
+	StateSpent   = "spent"
+	StateEnded   = "expired"
+)
+
+// OneTimeShown is a one-time password as est.otp.list shows it, without its secret.
+type OneTimeShown struct {
+	ID string `json:"id"`
+	Grant
+	Created time.Time `json:"created"`
+	State   string    `json:"state"`
+	Request string    `json:"request,omitempty"` // that waits with it
+	Serial  string    `json:"serial,omitempty"`  // of the certificate that it got
+}
+
+// OneTimesShown is the output of est.otp.list. A page may be shorter than asked for, or
+// empty, and have a cursor.
+type OneTimesShown struct {
+	Passwords []OneTimeShown `json:"passwords"`
+	Cursor    string         `json:"cursor,omitempty"`
+}
+
+func (s *Server) listOneTime(ctx context.Context, _ admin.Caller, in Page) (OneTimesShown, error) {
+	limit, err := in.size()
+	if err != nil {
+		return OneTimesShown{}, err
+	}
+	list, next, err := s.Credentials.ListCredentials(ctx, in.Cursor, limit)
+	if err != nil {
+		return OneTimesShown{}, err
+	}
+	out := OneTimesShown{Passwords: []OneTimeShown{}, Cursor: next}
+	for i := range list {
+		if c := &list[i]; c.OneTime {
+			one, err := s.oneTimeShown(ctx, c)
+			if err != nil {
+				return OneTimesShown{}, err
+			}
+			out.Passwords = append(out.Passwords, one)
+		}
+	}
+	return out, nil
+}
+
+func (s *Server) oneTimeShown(ctx context.Context, c *Credential) (OneTimeShown, error) {
+	one := OneTimeShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, State: StateUnused, Request: c.Request}
+	r, err := s.Ledger.ByRequest(ctx, oneTimeID(c.ID))
+	switch {
+	case err == nil:
+		one.State, one.Serial = StateSpent, string(r.Serial)
+	case ca.KindOf(err) != ca.NotFound:
+		return one, err
+	case c.ended(s.Clock()):
+		one.State = StateEnded
+	case c.Request != "":
+		one.State = StateWaiting
+	}
+	return one, nil
+}
+
+// Named is the input of operations on one thing.
+type Named struct {
+	ID string `json:"id"`
+}
+
+func (s *Server) removeOneTime(ctx context.Context, caller admin.Caller, in Named) (struct{}, error) {
+	if !ca.WellFormedID(in.ID) {
+		return struct{}{}, ca.Errorf(ca.NotFound, "%q is no id of a one-time password, which has 26 characters; see: chancery est otp list", clip(in.ID))
+	}
+	return struct{}{}, s.Credentials.RemoveCredential(ctx, in.ID, administrator(caller).Event(s.Clock(), "est-password.removed", in.ID))
+}
