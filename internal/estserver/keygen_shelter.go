@@ -293,7 +293,7 @@ func (c *call) checkCipher(sh *shelter, strength int) error {
 	case c.label.ServerKeys.WeakCipher:
 		sh.words += fmt.Sprintf(", over %s, WEAKER than the key of %d bits' strength: the label allows it", name, strength)
 	default:
-		return refuse(http.StatusForbidden, "the connection (%s) protects less than a key of %d bits' strength needs: offer AES-256 or ChaCha20 only, or have the key encrypted (RFC 7030 section 4.4)", name, strength)
+		return refuse(http.StatusForbidden, "the connection (%s) protects less than a key of %d bits' strength needs: offer AES-256 or ChaCha20 alone (some clients can say so with TLS 1.2 only), or have the key encrypted (RFC 7030 section 4.4)", name, strength)
 	}
 	return nil
 }
