@@ -1,0 +1,118 @@
+package srpfront
+
+import (
+	"sync"
+	"time"
+)
+
+// patience knows how long each user name has to wait. Handshakes of one name pass one
+// after another, each after its own delay: many at once gain nothing.
+type patience struct {
+	first, longest, forget time.Duration
+	most                   int
+
+	mu    sync.Mutex
+	names map[string]*record
+}
+
+// record is what is known of one name.
+type record struct {
+	failures int       // handshakes passed on after which no request arrived
+	next     time.Time // when the next may be passed on
+	last     time.Time // of the last one that came
+	waiting  int
+}
+
+// maxWaiting is how many handshakes of one name may wait at once.
+const maxWaiting = 4
+
+// turn says how long a handshake of the name has to wait now, and counts it as one
+// after which no request arrived, until one does. With false it is one too many, and
+// not counted.
+func (p *patience) turn(name string, now time.Time) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.names[name]
+	if r != nil && now.Sub(r.last) > p.forget && r.waiting == 0 {
+		r = nil
+	}
+	if r == nil {
+		p.makeRoom(now)
+		r = &record{next: now}
+		p.names[name] = r
+	}
+	if r.waiting >= maxWaiting {
+		return 0, false
+	}
+	at := r.next
+	if at.Before(now) {
+		at = now
+	}
+	r.last = now
+	r.waiting++
+	r.failures++
+	r.next = at.Add(p.delay(r.failures))
+	return at.Sub(now), true
+}
+
+// delay is what follows after so many failures in a row.
+func (p *patience) delay(failures int) time.Duration {
+	d := p.first
+	for range failures - 1 {
+		if d *= 2; d >= p.longest {
+			return p.longest
+		}
+	}
+	return min(d, p.longest)
+}
+
+// done is told when a handshake no longer waits.
+func (p *patience) done(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r := p.names[name]; r != nil {
+		r.waiting--
+	}
+}
+
+// arrived forgives a name: who sent a request knows the password.
+func (p *patience) arrived(name string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.names[name]
+	switch {
+	case r == nil:
+	case r.waiting == 0:
+		delete(p.names, name)
+	default:
+		r.failures, r.next = 0, now
+	}
+}
+
+// sample is how many names are looked at when there is no room.
+const sample = 64
+
+// makeRoom drops of some names the one that failed least, so that a flood of invented
+// names does not wash away what is known of one that is being guessed at.
+func (p *patience) makeRoom(now time.Time) {
+	if len(p.names) < p.most {
+		return
+	}
+	least, victim, looked := 0, "", 0
+	for name, r := range p.names {
+		if r.waiting > 0 {
+			continue
+		}
+		if now.Sub(r.last) > p.forget {
+			delete(p.names, name)
+			return
+		}
+		if victim == "" || r.failures < least {
+			least, victim = r.failures, name
+		}
+		if looked++; looked == sample {
+			break
+		}
+	}
+	delete(p.names, victim)
+}
