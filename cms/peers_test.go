@@ -115,15 +115,6 @@ func (d desk) put(name string, content []byte) {
 	}
 }
 
-func (d desk) get(name string) []byte {
-	d.t.Helper()
-	content, err := os.ReadFile(filepath.Join(d.dir, name))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return content
-}
-
 // run gives openssl's standard output.
 func (d desk) run(args ...string) []byte {
 	d.t.Helper()
