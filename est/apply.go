@@ -167,30 +167,35 @@ func (r *Request) wantNames(e ExtensionTemplate) error {
 			return err
 		}
 	}
-	var all []generalName
-	for _, n := range wanted {
-		if !n.blank() {
-			all = append(all, n)
-			left = slices.DeleteFunc(left, func(own generalName) bool { return own == n })
-		}
+	all, err := fill(wanted, left)
+	if err != nil {
+		return err
 	}
-	for _, n := range wanted {
+	r.RawSAN, err = encodeGeneralNames(all)
+	r.DNSNames, r.EmailAddresses, r.IPAddresses, r.URIs, r.CriticalSAN = nil, nil, nil, nil, r.CriticalSAN || e.Critical
+	return err
+}
+
+// fill gives the names that are wanted, each blank one replaced by one of the request's
+// own of its kind. All of those have to find a place.
+func fill(wanted, own []generalName) ([]generalName, error) {
+	all := slices.Clone(wanted)
+	left := slices.DeleteFunc(slices.Clone(own), func(n generalName) bool { return slices.Contains(wanted, n) })
+	for i, n := range all {
 		if !n.blank() {
 			continue
 		}
 		mine := slices.IndexFunc(left, func(own generalName) bool { return own.kind == n.kind })
 		if mine < 0 {
-			return fault(Unmet, "the server wants a further name of the kind [%d] (RFC 5280 section 4.2.1.6): say which", n.kind&0x1f)
+			return nil, fault(Unmet, "the server wants a further name of the kind [%d] (RFC 5280 section 4.2.1.6): say which", n.kind&0x1f)
 		}
-		all = append(all, left[mine])
+		all[i] = left[mine]
 		left = slices.Delete(left, mine, mine+1)
 	}
 	if len(left) > 0 {
-		return fault(Unmet, "the server wants other names than those that were asked for")
+		return nil, fault(Unmet, "the server wants other names than those that were asked for")
 	}
-	r.RawSAN, err = encodeGeneralNames(all)
-	r.DNSNames, r.EmailAddresses, r.IPAddresses, r.URIs = nil, nil, nil, nil
-	return err
+	return all, nil
 }
 
 // described tells whether the request holds what the client was asked to tell.

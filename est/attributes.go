@@ -41,8 +41,8 @@ const textMax = 255
 
 // ChallengePassword gives the attribute of RFC 2985 §5.4.1, in which RFC 7030 §3.5
 // carries the channel binding and others an enrolment secret: a PrintableString where
-// that can hold it, otherwise a UTF8String. More than 255 characters are cut by no one:
-// reading them is an error.
+// that can hold it, otherwise a UTF8String. [Request.Sign] refuses an empty one and more
+// than 255 characters.
 func ChallengePassword(text string) cms.Attribute { return textAttribute(OIDChallengePassword, text) }
 
 // IdentityLinking gives estIdentityLinking (RFC 7894 §3.3): the channel binding.

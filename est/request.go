@@ -32,6 +32,7 @@ type Request struct {
 	IPAddresses    []net.IP
 	URIs           []*url.URL
 	RawSAN         []byte
+	CriticalSAN    bool // it always is where the subject is empty (RFC 5280 §4.2.1.6)
 
 	Extensions []pkix.Extension // others that are asked for
 	Attributes []cms.Attribute  // see [ChallengePassword] and its neighbours
@@ -58,6 +59,9 @@ func (r Request) Sign(key crypto.Signer, hash crypto.Hash) ([]byte, error) {
 	return assemble(tbs, scheme.identifier, signature)
 }
 
+// challenges are the attributes that prove or tell by one short text.
+var challenges = []asn1.ObjectIdentifier{OIDChallengePassword, OIDIdentityLinking, OIDOTPChallenge, OIDRevocationChallenge}
+
 // Unsigned encodes a request for a key that cannot sign, such as X25519, or for one
 // that the requester does not have: in the place of a signature stands the
 // SHA-256 of what would be signed, under id-alg-noSignature (RFC 5272 App. C.1), which
@@ -71,7 +75,13 @@ func Unsigned(r Request, key crypto.PublicKey) ([]byte, error) {
 	return assemble(tbs, noSignature, noSignatureValue(tbs))
 }
 
+// maxSignature leaves room for the largest signature and what surrounds it.
+const maxSignature = 2 << 10
+
 func assemble(tbs, algorithm, signature []byte) ([]byte, error) {
+	if len(tbs) > RequestMax-maxSignature {
+		return nil, fault(TooLarge, "the request would have more than %d bytes, which nobody reads", RequestMax)
+	}
 	return encode(func(b *cryptobyte.Builder) {
 		b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddBytes(tbs)
@@ -133,8 +143,8 @@ func (r Request) attributes(subject []byte) ([]cms.Attribute, error) {
 		return nil, err
 	}
 	if san != nil {
-		// Critical where the subject is empty: RFC 5280 §4.2.1.6.
-		extensions = append(extensions, pkix.Extension{Id: oidSAN, Critical: bytes.Equal(subject, []byte{0x30, 0}), Value: san})
+		critical := r.CriticalSAN || bytes.Equal(subject, []byte{0x30, 0})
+		extensions = append(extensions, pkix.Extension{Id: oidSAN, Critical: critical, Value: san})
 	}
 	all := slices.Clone(r.Attributes)
 	if len(extensions) > 0 {
@@ -147,6 +157,11 @@ func (r Request) attributes(subject []byte) ([]cms.Attribute, error) {
 	for i, a := range all {
 		if len(a.Values) == 0 {
 			return nil, malformed("the attribute %s has no value", a.Type)
+		}
+		if slices.ContainsFunc(challenges, a.Type.Equal) {
+			if _, ok := readText(a.Values[0]); !ok || len(a.Values) > 1 {
+				return nil, malformed("the attribute %s takes one text of 1 to %d characters (RFC 7894 section 3)", a.Type, textMax)
+			}
 		}
 		if slices.ContainsFunc(all[:i], func(b cms.Attribute) bool { return a.Type.Equal(b.Type) }) {
 			return nil, malformed("the attribute %s was given twice", a.Type)
@@ -188,6 +203,9 @@ func (r Request) SAN() ([]byte, error) {
 		all = append(all, name{6, []byte(u.String())})
 	}
 	for _, n := range all {
+		if len(n.value) == 0 {
+			return nil, malformed("a name is empty")
+		}
 		if bytes.ContainsFunc(n.value, func(c rune) bool { return c >= 0x80 }) {
 			return nil, malformed("the name %q is not in ASCII: write it in its ASCII form", n.value)
 		}

@@ -294,6 +294,9 @@ func TestSigningChoices(t *testing.T) {
 		"attribute without value": {Attributes: []cms.Attribute{{Type: OIDChallengePassword}}},
 		"subject":                 {Subject: []byte{0x31, 0}},
 		"subject without value":   {Subject: []byte{0x30, 9, 0x31, 7, 0x30, 5, 6, 3, 0x55, 4, 3}},
+		"challenge too long":      {Attributes: []cms.Attribute{ChallengePassword(strings.Repeat("x", 256))}},
+		"challenge empty":         {Attributes: []cms.Attribute{IdentityLinking("")}},
+		"empty name":              {DNSNames: []string{""}},
 		"names":                   {RawSAN: []byte{0x30, 0}},
 		"name not ASCII":          {DNSNames: []string{"ä.example"}},
 		"identifier":              {Attributes: []cms.Attribute{{Type: asn1.ObjectIdentifier{9, 9}, Values: [][]byte{{5, 0}}}}},
@@ -301,6 +304,9 @@ func TestSigningChoices(t *testing.T) {
 		if _, err := r.Sign(all["ecdsa-p256"], 0); !Is(err, Malformed) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := (Request{Attributes: []cms.Attribute{UnstructuredName(strings.Repeat("x", RequestMax))}}).Sign(all["ecdsa-p256"], 0); !Is(err, TooLarge) {
+		t.Errorf("a large one: %v", err)
 	}
 	der, err := Request{DNSNames: []string{"a.example"}}.Sign(all["ecdsa-p256"], 0)
 	if err != nil {

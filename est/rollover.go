@@ -53,13 +53,21 @@ func Rollover(have, bag []*x509.Certificate, now time.Time) (Anchors, error) {
 	if len(a.Roots) == 0 {
 		return Anchors{}, fault(Untrusted, "no root that is trusted is valid now: confirm the CA's certificate by its fingerprint (RFC 7030 section 4.1.1)")
 	}
+	var candidates []*x509.Certificate // each signature is checked once, as strangers may send many
+	for _, c := range bag {
+		if validAt(c, now) && !slices.ContainsFunc(a.Roots, c.Equal) && !slices.ContainsFunc(candidates, c.Equal) && isRoot(c) {
+			candidates = append(candidates, c)
+		}
+	}
 	for grown := true; grown; {
 		grown = false
-		for _, c := range bag {
-			if isRoot(c) && validAt(c, now) && !slices.ContainsFunc(a.Roots, c.Equal) && a.vouched(c, bag, now) {
-				a.Roots, a.Added, grown = append(a.Roots, c), append(a.Added, c), true
+		candidates = slices.DeleteFunc(candidates, func(c *x509.Certificate) bool {
+			if !a.vouched(c, bag, now) {
+				return false
 			}
-		}
+			a.Roots, a.Added, grown = append(a.Roots, c), append(a.Added, c), true
+			return true
+		})
 	}
 	a.sort(bag, now)
 	return a, nil
