@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"chancery/cms"
@@ -150,7 +151,7 @@ func (s *Server) deliver(c *call, d *delivery, r ca.Record) error {
 }
 
 // sendKey writes the multipart answer (RFC 7030 §4.4.2), to its last octet as far as
-// this side can see.
+// this side can see: whoever closes the connection after that may have read it.
 func (c *call) sendKey(key est.Part, cert []byte) error {
 	bag, err := cms.Bag{Certificates: [][]byte{cert}}.Marshal()
 	if err != nil {
@@ -158,15 +159,24 @@ func (c *call) sendKey(key est.Part, cert []byte) error {
 	}
 	mediaType, body := est.Multipart(key, est.Part{Media: est.Media{Type: est.PKCS7Mime, SMIMEType: est.CertsOnly}, Body: bag})
 	defer clear(body)
-	c.w.Header().Set("Cache-Control", "no-store")
-	if err := c.send(answer{mediaType: mediaType, body: body}); err != nil {
-		return err
-	}
-	if err := http.NewResponseController(c.w).Flush(); err != nil {
-		return fmt.Errorf("writing the end of the answer: %w", err)
+	h := c.w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	c.answered = true
+	c.w.WriteHeader(http.StatusOK)
+	out := http.NewResponseController(c.w)
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing the answer's header fields: %w", err)
 	}
 	if err := c.r.Context().Err(); err != nil {
-		return fmt.Errorf("the client was gone when the answer had been written: %w", err)
+		return fmt.Errorf("the client hung up before the key was written: %w", err)
+	}
+	if n, err := c.w.Write(body); err != nil {
+		return fmt.Errorf("writing the answer, of which %d of %d octets went out: %w", n, len(body), err)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing the end of the answer: %w", err)
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ var (
 // TestServerKeyGenTransport: ktri by OAEP or v1.5, as the request can (RFC 7030 §4.4.2).
 func TestServerKeyGenTransport(t *testing.T) {
 	w := newKeyWorld(t, nil, keyLabel(nil))
-	key := newRSA(t, 3072)
+	key := newRSA(t, 2048)
 	spki, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestServerKeyGenTransport(t *testing.T) {
 		"all":      {able(t, key.Public()), "1.2.840.113549.1.1.7"},
 		"v1.5":     {ableTo(t, aes256, rsa15), "1.2.840.113549.1.1.1"},
 		"default":  {ableTo(t, aes256, oaep1), "1.2.840.113549.1.1.7"}, // with SHA-1, which is no weakness there
-		"key only": {ableTo(t, rsa15), "1.2.840.113549.1.1.1"}, // all that RFC 7030 §4.4.1 asks for
+		"key only": {ableTo(t, rsa15), "1.2.840.113549.1.1.1"},         // all that RFC 7030 §4.4.1 asks for
 	} {
 		t.Run(name, func(t *testing.T) {
 			part, cert := parts(t, w.generate(est.AsymmetricDecryptKeyIdentifier(id), c.able))
