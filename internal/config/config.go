@@ -83,6 +83,14 @@ type Listen struct {
 	// The path of a Unix socket for a TLS terminator that does TLS-SRP and names the
 	// user in a header: who can open it is anybody he says. "" = none.
 	ESTTerminator string `toml:"est_terminator"`
+	// Where clients of TLS-SRP connect, as ":9444": what they send is passed on to
+	// est_srp_backend unread but for the user's name, and a user after whose
+	// handshakes no request comes, so who guesses passwords, waits longer each time.
+	// "" = none.
+	ESTSRP string `toml:"est_srp"`
+	// The TLS terminator behind est_srp, as "127.0.0.1:9445" or "unix:/PATH". Nobody
+	// else should reach it.
+	ESTSRPBackend string `toml:"est_srp_backend"`
 }
 
 // URL has the names under which the listeners are reached from outside.

@@ -14,6 +14,8 @@ const someEST = `data = "/d"
 est = "127.0.0.1:9443"
 est_newest = "1.2"
 est_terminator = "run/est.sock"
+est_srp = "127.0.0.1:9444"
+est_srp_backend = "unix:/run/apache2/srp.sock"
 [est]
 digest = "md5"
 cmc_ra = true
@@ -125,6 +127,10 @@ func TestESTBad(t *testing.T) {
 		{"listen.tls_newest = '1.1'", "listen.tls_newest", "not one of 1.3, 1.2"},
 		{"listen.est = '127.0.0.1:8443'", "listen.est", "is already listen.public"},
 		{"listen.est = ':9443'", "url.base", "as listen.est is not on loopback"},
+		{"listen.est_srp = '127.0.0.1:1'", "listen.est_srp", "go together"},
+		{"listen.est_srp = '127.0.0.1:1'\nlisten.est_srp_backend = '127.0.0.1:2'", "listen.est_srp", "set listen.est_terminator"},
+		{"listen.est_srp = '127.0.0.1:1'\nlisten.est_srp_backend = 'here'", "listen.est_srp_backend", "neither HOST:PORT"},
+		{"listen.est_srp = ':1'\nlisten.est_srp_backend = '127.0.0.1:2'\nlisten.est_terminator = '/s'", "url.base", "as listen.est_srp is not on loopback"},
 	} {
 		t.Run(test.text, func(t *testing.T) {
 			_, _, err := parse(test.text)
@@ -146,6 +152,7 @@ func TestESTOddities(t *testing.T) {
 		"[[est.label]]\nnames = ['*']":                                          "est.label[1].names",
 		"listen.est_terminator = '/s'":                                          "listen.est_terminator",
 		"listen.est_newest = '1.2'":                                             "listen.est_newest",
+		"listen.est_terminator = '/s'\n[[est.label]]\naccept = ['srp']":         "listen.est_terminator",
 		"[[est.maker]]\nname='m'\nroots='r'\nrevocation = 'none'":               "est.maker[1].revocation",
 	} {
 		_, warnings, err := parse(text)

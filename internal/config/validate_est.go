@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ func (v *checker) est() {
 	if len(l.ESTTerminator) > 100 || strings.ContainsRune(l.ESTTerminator, 0) {
 		v.report("listen.est_terminator", "is no path of a socket: the system takes 100 characters at most")
 	}
+	v.srpFront()
 	if !slices.Contains([]string{"", "sha-256", "md5"}, e.Digest) {
 		v.report("est.digest", `%q is not one of "", sha-256, md5`, e.Digest)
 	}
@@ -49,6 +51,23 @@ func (v *checker) est() {
 		}
 		names[one.Name] = true
 		v.label(key, &one, makers)
+	}
+}
+
+// srpFront wants all three parts of the way that TLS-SRP takes: to the front, from it
+// to the terminator, and from that to the socket.
+func (v *checker) srpFront() {
+	l := v.c.Listen
+	switch {
+	case (l.ESTSRP == "") != (l.ESTSRPBackend == ""):
+		v.report("listen.est_srp", "est_srp and est_srp_backend go together: set both or neither")
+	case l.ESTSRP != "" && l.ESTTerminator == "":
+		v.report("listen.est_srp", "leads to a terminator that hands requests over at a socket: set listen.est_terminator")
+	}
+	if b := l.ESTSRPBackend; b != "" && !strings.HasPrefix(b, "unix:/") {
+		if _, port, err := net.SplitHostPort(b); err != nil || port == "" {
+			v.report("listen.est_srp_backend", "%q is neither HOST:PORT nor unix:/PATH", b)
+		}
 	}
 }
 
@@ -230,6 +249,9 @@ func (c *Config) estOddities(warn func(key, text string)) {
 	}
 	if c.Listen.ESTTerminator != "" && !srp {
 		warn("listen.est_terminator", "is a socket that no label takes anybody from: accept has no way with \"srp\"")
+	}
+	if srp && c.Listen.ESTSRP == "" {
+		warn("listen.est_terminator", "nothing slows who guesses TLS-SRP passwords: let clients connect to listen.est_srp instead of to the terminator")
 	}
 	if c.EST.Digest == "md5" {
 		warn("est.digest", "MD5 can be guessed fast by who overhears it: keep it for clients that know nothing else")

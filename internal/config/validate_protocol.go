@@ -142,7 +142,7 @@ type listener struct{ key, address string }
 func (c *Config) listeners() []listener {
 	return []listener{
 		{"listen.public", c.Listen.Public}, {"listen.status", c.Listen.Status}, {"listen.metrics", c.Listen.Metrics},
-		{"listen.est", c.Listen.EST},
+		{"listen.est", c.Listen.EST}, {"listen.est_srp", c.Listen.ESTSRP},
 	}
 }
 

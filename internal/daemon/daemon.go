@@ -20,6 +20,7 @@ import (
 	"chancery/internal/config"
 	"chancery/internal/confirm"
 	"chancery/internal/estserver"
+	"chancery/internal/srpfront"
 	"chancery/internal/status"
 )
 
@@ -50,6 +51,7 @@ type Daemon struct {
 	public    atomic.Pointer[http.Handler] // what the public listener serves; replaced by Reload
 	office    atomic.Pointer[http.Handler] // what administrators are served; replaced by Reload
 	limits    atomic.Pointer[limits]       // replaced by Reload
+	front     *srpfront.Front              // nil: none
 	servers   []*http.Server
 	failed    chan error
 	stop      context.CancelFunc
@@ -96,6 +98,9 @@ func Start(ctx context.Context, o Options) (_ *Daemon, err error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stop = stop
 	d.startWork(background)
+	if err = d.serveFront(background); err != nil {
+		return nil, err
+	}
 	d.serve()
 	return d, nil
 }
@@ -213,7 +218,7 @@ func (d *Daemon) serve() {
 		d.run(d.listeners.est, s)
 	}
 	if d.listeners.terminator != nil {
-		d.run(d.listeners.terminator, plain(d.devicesHandler(true)))
+		d.run(d.listeners.terminator, plain(d.terminatorHandler()))
 	}
 	if d.listeners.metrics != nil {
 		d.run(d.listeners.metrics, plain(d.metricsHandler()))

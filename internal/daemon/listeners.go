@@ -12,10 +12,10 @@ import (
 )
 
 // listeners are all of this process's; status may be the plain-HTTP half of
-// the public port; metrics, est and terminator may be nil.
+// the public port; metrics, est, terminator and srp may be nil.
 type listeners struct {
 	public, status, metrics, admin net.Listener
-	est, terminator                net.Listener
+	est, terminator, srp           net.Listener
 	split                          *splitter
 }
 
@@ -53,6 +53,12 @@ func listen(c *config.Config) (l listeners, err error) {
 		}
 		l.est = crowded{l.est, world}
 	}
+	if c.Listen.ESTSRP != "" {
+		if l.srp, err = listenTCP("listen.est_srp", c.Listen.ESTSRP); err != nil {
+			return l, err
+		}
+		l.srp = crowded{l.srp, world}
+	}
 	if c.Listen.ESTTerminator != "" {
 		if l.terminator, err = listenUnix(c.Listen.ESTTerminator); err != nil {
 			return l, err
@@ -76,7 +82,7 @@ func listenTCP(key, address string) (net.Listener, error) {
 }
 
 func (l *listeners) close() {
-	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est, l.terminator, l.admin} {
+	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est, l.terminator, l.srp, l.admin} {
 		if one != nil {
 			one.Close() // closing twice does no harm
 		}
@@ -96,7 +102,7 @@ func (l *listeners) statusPort() int { return portOf(l.status) }
 // own gives the addresses that validators must not reach.
 func (l *listeners) own() []netip.AddrPort {
 	var all []netip.AddrPort
-	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est} {
+	for _, one := range []net.Listener{l.public, l.status, l.metrics, l.est, l.srp} {
 		if one == nil {
 			continue
 		}
