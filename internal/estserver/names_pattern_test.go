@@ -1,0 +1,122 @@
+package estserver
+
+import (
+	"strings"
+	"testing"
+
+	"chancery/internal/ca"
+)
+
+func TestPatterns(t *testing.T) {
+	fields := map[string]string{"{serial}": "A17", "{cn}": "dev1", "{user}": ""}
+	for _, test := range []struct {
+		pattern, kind, name string
+		fits                bool
+	}{
+		{"*", "dns", "a.example", true},
+		{"*", "uri", "urn:x:y", true},
+		{"own", "dns", "own", false},
+		{"gw.example", "dns", "gw.example", true},
+		{"GW.example", "dns", "gw.example", true},
+		{"gw.example", "dns", "a.gw.example", false},
+		{"*.iot.example", "dns", "a.iot.example", true},
+		{"*.iot.example", "dns", "a.b.iot.example", true},
+		{"*.iot.example", "dns", "*.iot.example", true},
+		{"*.iot.example", "dns", "iot.example", false},
+		{"*.iot.example", "dns", "xiot.example", false},
+		{"*.iot.example", "dns", "a.iot.example.evil.example", false},
+		{"{serial}.iot.example", "dns", "a17.iot.example", true},
+		{"{serial}.iot.example", "dns", "a18.iot.example", false},
+		{"{user}.iot.example", "dns", ".iot.example", false},
+		{"{user}.iot.example", "dns", "a.iot.example", false},
+		{"192.0.2.7", "ip", "192.0.2.7", true},
+		{"192.0.2.7", "ip", "192.0.2.77", false},
+		{"192.0.2.0/24", "ip", "192.0.2.200", true},
+		{"192.0.2.0/24", "ip", "192.0.3.1", false},
+		{"2001:db8::/32", "ip", "2001:db8::1", true},
+		{"ip:2001:db8:0::1", "ip", "2001:db8::1", true},
+		{"*.example", "ip", "192.0.2.7", false},
+		{"*@example.org", "email", "a@example.org", true},
+		{"*@example.org", "dns", "example.org", false},
+		{"uri:urn:dev:*", "uri", "urn:dev:mac:1", true},
+		{"uri:urn:dev:*", "uri", "urn:other:1", false},
+		{"hardware-module:{serial}/1.3.6.1", "hardware-module", "A17/1.3.6.1", true},
+		{"hardware-module:*", "permanent-identifier", "A17", false},
+		{"CN=*", "dns", "a.example", false},
+	} {
+		p, err := parsePattern(test.pattern)
+		if err != nil {
+			t.Errorf("%q: %v", test.pattern, err)
+			continue
+		}
+		if strings.HasPrefix(test.name, ".") || test.name == "own" {
+			continue // no name at all
+		}
+		n, err := ca.ParseIdentifier(test.kind, test.name)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if got := p.fitsName(n, fields); got != test.fits {
+			t.Errorf("%q lets %s pass: %v", test.pattern, n, got)
+		}
+	}
+}
+
+func TestAttributePatterns(t *testing.T) {
+	fields := map[string]string{"{serial}": "A17", "{cn}": "de*v"}
+	for _, test := range []struct {
+		pattern, word, value string
+		fits                 bool
+	}{
+		{"*", "O", "Anybody", true},
+		{"CN=*", "CN", "x", true},
+		{"CN=*", "O", "x", false},
+		{"CN=new-*", "CN", "new-", false},
+		{"CN=new-*", "CN", "new-1", true},
+		{"SN={serial}", "SN", "A17", true},
+		{"CN={cn}", "CN", "de*v", false}, // a star that a client brought is none of ours
+		{"O=Example Ltd", "O", "Example Ltd", true},
+		{"O=Example Ltd", "O", "Example Limited", false},
+		{"gw.example", "CN", "gw.example", true},
+		{"*.example", "CN", "gw.example", true},
+		{"*.example", "CN", "gw", false},
+		{"dev7", "CN", "dev7", true},
+		{"*.example", "O", "gw.example", false},
+		{"uri:urn:x", "CN", "urn:x", false},
+		{"192.0.2.0/24", "CN", "192.0.2.9", true},
+	} {
+		p, err := parsePattern(test.pattern)
+		if err != nil {
+			t.Errorf("%q: %v", test.pattern, err)
+			continue
+		}
+		if got := p.fitsAttribute(test.word, test.value, fields); got != test.fits {
+			t.Errorf("%q lets %s=%q pass: %v", test.pattern, test.word, test.value, got)
+		}
+	}
+	for _, bad := range []string{"", "CN=", "uri:", "a*b*c", "{name}.example", "a}b", "192.0.2.0/99", "host/24", strings.Repeat("a", 600)} {
+		if _, err := parsePattern(bad); err == nil {
+			t.Errorf("%.40q is a pattern", bad)
+		}
+	}
+}
+
+// FuzzPattern: no pattern with a fixed end lets anything else pass.
+func FuzzPattern(f *testing.F) {
+	f.Add("*.iot.example", "a.iot.example", "x")
+	f.Add("{serial}.iot.example", "x.iot.example", "x")
+	f.Add("CN=*", "a", "*")
+	f.Fuzz(func(t *testing.T, text, name, serial string) {
+		p, err := parsePattern(text)
+		if err != nil {
+			return
+		}
+		fields := map[string]string{"{serial}": serial}
+		n, err := ca.DNS(name)
+		if err == nil && p.fitsName(n, fields) && strings.HasSuffix(text, ".iot.example") && !strings.HasSuffix(n.Value(), ".iot.example") {
+			t.Errorf("%q lets %q pass", text, name)
+		}
+		p.fitsAttribute("CN", name, fields)
+	})
+}
