@@ -256,6 +256,13 @@ func TestWishes(t *testing.T) {
 	if w, err = Want(CSRAttrs{{Type: OIDECDSAWithSHA384}}); err != nil || w.Key != "ecdsa" || w.Hash != crypto.SHA384 {
 		t.Errorf("a signature: %+v, %v", w, err)
 	}
+	for _, value := range [][]byte{{5, 0}, {2, 2, 0x08, 0}, {2, 2, 2, 0}, {6, 1, 0x2a}, {2, 1, 0xff}} {
+		w, err := Want(CSRAttrs{{Type: OIDRSA, Values: [][]byte{value}}})
+		want := map[string]string{"\x05\x00": "rsa", "\x02\x02\x08\x00": "rsa-2048"}[string(value)]
+		if err != nil || w.Key != want || (len(w.Unmet) == 0) != (want != "") {
+			t.Errorf("RSA with the value %x: %+v, %v", value, w, err)
+		}
+	}
 	if w, err = Want(CSRAttrs{{Type: OIDPSS}, {Type: OIDSHA512}}); err != nil || w.Key != "rsa" || !w.PSS || w.Hash != crypto.SHA512 {
 		t.Errorf("PSS: %+v, %v", w, err)
 	}

@@ -126,7 +126,7 @@ func specOfWish(w AttrOrOID) (KeySpec, bool) {
 		k.Parameters = null
 		for _, v := range w.Values {
 			in := cryptobyte.String(v)
-			if !in.ReadASN1Integer(&k.Bits) {
+			if !bytes.Equal(v, null) && !in.ReadASN1Integer(&k.Bits) { // NULL is what an AlgorithmIdentifier has there
 				k.Bits = -1 // known, and nothing that can be met
 			}
 		}

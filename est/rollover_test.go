@@ -83,6 +83,8 @@ func TestRollover(t *testing.T) {
 		"no root in it":            {list(newRoot), list(issuing), nil, list(issuing), nil},
 		"given twice":              {list(oldRoot, oldRoot), list(newRoot, newWithOld, newRoot, newWithOld), list(newRoot), list(newWithOld), nil},
 		"a subordinate's ambition": {list(newRoot), list(issuing, o.by("Issuing", strange, authority{name: "Issuing", subject: strange, span: newSpan})), nil, list(issuing), nil},
+		// A subordinate certifies itself under the root's name.
+		"a subordinate's fraud": {list(newRoot), list(issuing, o.by("Root", strange, authority{name: "Root", subject: strange, span: newerSpan})), nil, list(issuing), nil},
 		"NewWithOld of another name": {list(oldRoot), list(o.by("Elsewhere", strange, authority{name: "Elsewhere", subject: strange, span: newSpan}),
 			o.by("Root", oldKey, authority{name: "Elsewhere", subject: strange, span: newSpan})), nil, nil, nil},
 		"NewWithOld that ended": {list(oldRoot), list(newRoot, o.by("Root", oldKey, authority{name: "Root", subject: newKey, span: span{-9, -1}})), nil, nil, nil},
