@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"chancery/cms"
@@ -287,12 +288,19 @@ func (w *keyWorld) over(suite uint16, der []byte) *reply {
 	return w.client(w.device).sendOn(conn, http.MethodPost, root+"serverkeygen", est.Encode(der, est.Wrapped))
 }
 
+// rsaKeys keeps keys by size: making one takes a second.
+var rsaKeys sync.Map
+
 func newRSA(t testing.TB, bits int) *rsa.PrivateKey {
 	t.Helper()
+	if key, ok := rsaKeys.Load(bits); ok {
+		return key.(*rsa.PrivateKey)
+	}
 	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
 		t.Fatal(err)
 	}
+	rsaKeys.Store(bits, key)
 	return key
 }
 
