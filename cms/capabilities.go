@@ -193,7 +193,8 @@ func CapabilitiesOf(key any) (Capabilities, error) {
 	}
 	for _, scheme := range agreements {
 		for _, bits := range []int{256, 192, 128} {
-			if scheme.sent && bits >= strength {
+			// RFC 5753 §8 pairs each curve with a hash of twice its strength.
+			if scheme.sent && bits >= strength && scheme.hash.Size()*8 >= 2*strength {
 				parameters, err := Algorithm{OID: wrapOIDs[bits]}.marshal()
 				if err != nil {
 					return nil, err

@@ -98,8 +98,8 @@ func TestCapabilitiesOfFits(t *testing.T) {
 	for name, want := range map[string]cms.Suite{
 		"rsa":  {Cipher: cms.AES256CBC, OAEP: crypto.SHA256},
 		"p256": {Cipher: cms.AES256CBC, Hash: crypto.SHA256, Wrap: 256},
-		"p384": {Cipher: cms.AES256CBC, Hash: crypto.SHA256, Wrap: 256},
-		"p521": {Cipher: cms.AES256CBC, Hash: crypto.SHA256, Wrap: 256},
+		"p384": {Cipher: cms.AES256CBC, Hash: crypto.SHA384, Wrap: 256},
+		"p521": {Cipher: cms.AES256CBC, Hash: crypto.SHA512, Wrap: 256},
 	} {
 		c, err := cms.CapabilitiesOf(who(t, name).cert.PublicKey)
 		if err != nil {

@@ -3,11 +3,14 @@ package cms_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/hex"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/cms"
 )
@@ -224,6 +227,7 @@ func TestBagWithOpenSSL(t *testing.T) {
 		bag.Certificates = append(bag.Certificates, who(t, name).cert.Raw)
 		args = append(args, "-certfile", name+".pem")
 	}
+	bag.CRLs = [][]byte{revocations(t)}
 	theirs, err := cms.ParseBag(d.run(args...))
 	if err != nil || !sameSet(theirs.Certificates, bag.Certificates) {
 		t.Errorf("crl2pkcs7's bag has %d certificates: %v", len(theirs.Certificates), err)
@@ -238,6 +242,9 @@ func TestBagWithOpenSSL(t *testing.T) {
 		if !strings.Contains(words, "subject=CN = "+name+"\n") {
 			t.Errorf("openssl does not list %s:\n%s", name, words)
 		}
+	}
+	if read, err := cms.ParseBag(der); err != nil || !sameSet(read.CRLs, bag.CRLs) {
+		t.Errorf("%d CRLs: %v", len(read.CRLs), err)
 	}
 	if again := d.run("cms", "-cmsout", "-inform", "DER", "-in", "bag", "-outform", "DER"); !bytes.Equal(again, der) {
 		t.Error("openssl writes the bag otherwise: it is not DER")
@@ -263,6 +270,88 @@ func TestOpenSSLReadsAuthenticated(t *testing.T) {
 	for _, want := range []string{"authenticatedData", "hmacWithSHA256", "1.3.6.1.5.5.7.12.2", "messageDigest"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("openssl does not see %q:\n%s", want, words)
+		}
+	}
+}
+
+// revocations makes a CRL of the root's.
+func revocations(t *testing.T) []byte {
+	t.Helper()
+	root := who(t, "root")
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)},
+		crlIssuer(root.cert), root.signer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// crlIssuer is the certificate with the key usage that CreateRevocationList asks for.
+func crlIssuer(c *x509.Certificate) *x509.Certificate {
+	with := *c
+	with.KeyUsage |= x509.KeyUsageCRLSign
+	return &with
+}
+
+// SHA-1 is read by those who say so.
+func TestSHA1OfOpenSSL(t *testing.T) {
+	d := newDesk(t)
+	d.put("content", content)
+	for _, name := range []string{"rsa", "p256"} {
+		s, err := cms.ParseSignedData(d.run("cms", "-sign", "-nodetach", "-binary", "-in", "content", "-outform", "DER", "-md", "sha1", "-signer", name+".pem", "-inkey", name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := who(t, name).cert.PublicKey
+		isKind(t, s.Verify(0, key), cms.Unsupported)
+		if err := s.VerifyWith(0, cms.Verification{Key: key, SHA1: true}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A private key as RFC 7030 §4.4.2 sends it, taken apart by openssl.
+func TestOpenSSLReadsServerKey(t *testing.T) {
+	d := newDesk(t)
+	maker, holder := who(t, "p256"), who(t, "rsa")
+	key, err := x509.MarshalPKCS8PrivateKey(who(t, "p384").key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack, err := cms.MarshalKeyPackage(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := sign(t, cms.SignedContent{Type: cms.OIDKeyPackage, Content: pack}, cms.Signing{}, "p256")
+	info, err := cms.ParseContentInfo(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, within := range map[string][]byte{"SignedData": info.Content, "ContentInfo": signed} {
+		sealed, err := cms.Encrypt(cms.Plain{Type: cms.OIDSignedData, Content: within}, cms.KeyTransport{Certificate: holder.cert, OAEP: crypto.SHA256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.put("sealed", sealed)
+		plain := d.run("cms", "-decrypt", "-binary", "-inform", "DER", "-in", "sealed", "-recip", "rsa.pem", "-inkey", "rsa.key")
+		whole, err := cms.ContentInfo{Type: cms.OIDSignedData, Content: plain}.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := cms.ParseSignedData(whole)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := s.Verify(0, maker.cert.PublicKey); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "ContentInfo" {
+			continue
+		}
+		d.put("signed", whole)
+		keys, err := cms.ParseKeyPackage(d.run("cms", "-verify", "-binary", "-inform", "DER", "-in", "signed", "-CAfile", "root.pem", "-purpose", "any"))
+		if err != nil || len(keys) != 1 || !bytes.Equal(keys[0], key) {
+			t.Errorf("%d keys: %v", len(keys), err)
 		}
 	}
 }

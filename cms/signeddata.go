@@ -10,10 +10,22 @@ import (
 
 // ParseSignedData reads a ContentInfo with SignedData, DER or BER. It verifies nothing.
 // Content that is no OCTET STRING, as RFC 2315 allowed, is Unsupported.
+//
+// What [Enveloped.Decrypt] gives for the type [OIDSignedData] is the SignedData alone (RFC
+// 5652 §6.1): put it into a [ContentInfo] first. Some send a whole ContentInfo within; that is
+// read as well.
 func ParseSignedData(in []byte) (*SignedData, error) {
 	r, _, err := open(in, OIDSignedData)
 	if err != nil {
 		return nil, err
+	}
+	whole := r.rest
+	if seq := r.in(tags.SEQUENCE, "SignedData"); seq.peek(tags.OBJECT_IDENTIFIER) {
+		if r, _, err = open(whole, OIDSignedData); err != nil {
+			return nil, err
+		}
+	} else {
+		r = readerOf(whole)
 	}
 	return r.signedData(true)
 }
