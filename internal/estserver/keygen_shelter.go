@@ -58,7 +58,7 @@ func (s *Server) shelterFor(ctx context.Context, c *call, req *est.Parsed) (*she
 	if isSymmetric {
 		err = s.toSymmetric(ctx, to, symmetric, able)
 	} else {
-		err = s.toPublic(ctx, c, to, public, able)
+		err = s.toPublic(ctx, to, public, able)
 	}
 	if err != nil {
 		return nil, err
@@ -145,8 +145,8 @@ const leastRecipient = 112
 // toPublic finds the public key (RFC 7030 §4.4.1.2): one that was registered under the
 // identifier, or that of a certificate of ours with this subject key identifier. The
 // recipient is named by the identifier, which its holder knows.
-func (s *Server) toPublic(ctx context.Context, c *call, to *shelter, id []byte, able cms.Capabilities) error {
-	key, err := s.publicKey(ctx, c, id)
+func (s *Server) toPublic(ctx context.Context, to *shelter, id []byte, able cms.Capabilities) error {
+	key, err := s.publicKey(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func lack(err error) string {
 	return "they cannot be used"
 }
 
-func (s *Server) publicKey(ctx context.Context, c *call, id []byte) (crypto.PublicKey, error) {
+func (s *Server) publicKey(ctx context.Context, id []byte) (crypto.PublicKey, error) {
 	known, err := s.DeviceKeys.DeviceKey(ctx, Asymmetric, id)
 	switch {
 	case err == nil:
@@ -213,7 +213,7 @@ func (s *Server) publicKey(ctx context.Context, c *call, id []byte) (crypto.Publ
 	case ca.KindOf(err) != ca.NotFound:
 		return nil, err
 	}
-	records, err := s.Certificates.ByKeyID(ctx, id, c.now)
+	records, err := s.Certificates.ByKeyID(ctx, id, s.Clock())
 	if err != nil {
 		return nil, err
 	}
