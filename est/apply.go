@@ -205,8 +205,9 @@ func (w Wanted) described(r Request) error {
 		return err
 	}
 	names := slices.Concat(rdns...)
+	told := slices.Concat(r.Attributes, directoryAttributes(r.Extensions))
 	for _, kind := range w.Describe {
-		held := slices.ContainsFunc(r.Attributes, func(a cms.Attribute) bool { return a.Type.Equal(kind) }) ||
+		held := slices.ContainsFunc(told, func(a cms.Attribute) bool { return a.Type.Equal(kind) }) ||
 			inSubject(kind) && slices.ContainsFunc(names, func(a NameAttribute) bool { return a.Type.Equal(kind) })
 		if !held {
 			return fault(Unmet, "the server wants to be told %s: say it", describe(kind))

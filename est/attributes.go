@@ -2,7 +2,9 @@ package est
 
 import (
 	"bytes"
+	"crypto/x509/pkix"
 	"encoding/asn1"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -34,6 +36,8 @@ var (
 	oidSAN         = oid(2, 5, 29, 17)
 	oidKeyUsage    = oid(2, 5, 29, 15)
 	oidExtKeyUsage = oid(2, 5, 29, 37)
+
+	oidSubjectDirectoryAttributes = oid(2, 5, 29, 9)
 )
 
 // textMax is the most characters of a challenge (RFC 2985, RFC 7894 §3).
@@ -203,18 +207,51 @@ func (p *Parsed) RevocationChallenge() (string, bool, error) {
 
 // UnstructuredName gives unstructuredName, the first if there are several.
 func (p *Parsed) UnstructuredName() (string, bool, error) {
-	return p.first(OIDUnstructuredName, "unstructuredName")
+	return first(p.Attributes, OIDUnstructuredName, "unstructuredName")
 }
 
-// MACAddress gives macAddress, the first if there are several.
-func (p *Parsed) MACAddress() (string, bool, error) { return p.first(OIDMACAddress, "macAddress") }
+// MACAddress gives macAddress, the first if there are several. It may be an attribute of
+// the request (RFC 7030 §4.5.2) or of the subject (RFC 9908 §5.2).
+func (p *Parsed) MACAddress() (string, bool, error) {
+	held := p.Attributes
+	if _, ok := p.Attribute(OIDMACAddress); !ok {
+		held = directoryAttributes(p.Extensions)
+	}
+	return first(held, OIDMACAddress, "macAddress")
+}
 
-func (p *Parsed) first(kind asn1.ObjectIdentifier, name string) (string, bool, error) {
-	a, ok := p.Attribute(kind)
-	if !ok {
+// SubjectDirectoryAttributes gives the extension of RFC 5280 §4.2.1.8, in which RFC 9908
+// §5.2 has the client tell its MAC address.
+func SubjectDirectoryAttributes(attributes ...cms.Attribute) (pkix.Extension, error) {
+	value, err := encode(func(b *cryptobyte.Builder) {
+		b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) {
+			for _, a := range attributes {
+				addAttribute(b, a)
+			}
+		})
+	})
+	return pkix.Extension{Id: oidSubjectDirectoryAttributes, Value: value}, err
+}
+
+// directoryAttributes gives what the extension holds, nothing where it cannot be read.
+func directoryAttributes(extensions []pkix.Extension) []cms.Attribute {
+	for _, e := range extensions {
+		if in, ok := whole(e.Value, tag.SEQUENCE); ok && e.Id.Equal(oidSubjectDirectoryAttributes) {
+			if all, err := readAttributes(in); err == nil {
+				return all
+			}
+		}
+	}
+	return nil
+}
+
+// first gives the first value of an attribute that is a text.
+func first(held []cms.Attribute, kind asn1.ObjectIdentifier, name string) (string, bool, error) {
+	i := slices.IndexFunc(held, func(a cms.Attribute) bool { return a.Type.Equal(kind) })
+	if i < 0 {
 		return "", false, nil
 	}
-	text, ok := readText(a.Values[0])
+	text, ok := readText(held[i].Values[0])
 	if !ok {
 		return "", false, malformed("the request's %s is not a text of 1 to %d characters", name, textMax)
 	}

@@ -280,6 +280,24 @@ func TestWishes(t *testing.T) {
 	if err := w.Apply(&full); err != nil {
 		t.Error(err)
 	}
+	// RFC 9908 §5.2: the MAC address as an attribute of the subject.
+	extension, err := SubjectDirectoryAttributes(MACAddress("0:0:92:90:ee:c3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := Request{SubjectName: full.SubjectName, DNSNames: full.DNSNames, Extensions: []pkix.Extension{extension}}
+	if err := w.Apply(&other); err != nil {
+		t.Error(err)
+	}
+	der, err := other.Sign(pairs()["ecdsa-p256"], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := ParseRequest(der); err != nil {
+		t.Error(err)
+	} else if text, ok, err := p.MACAddress(); text != "0:0:92:90:ee:c3" || !ok || err != nil {
+		t.Errorf("%q, %t, %v", text, ok, err)
+	}
 	for what, r := range map[string]Request{
 		"address": {SubjectName: full.SubjectName, DNSNames: full.DNSNames},
 		"serial":  {DNSNames: full.DNSNames, Attributes: full.Attributes},
@@ -290,7 +308,7 @@ func TestWishes(t *testing.T) {
 		}
 	}
 	held := Wanted{Attributes: []cms.Attribute{UnstructuredName("u")}}
-	other := Request{Attributes: []cms.Attribute{UnstructuredName("v")}}
+	other = Request{Attributes: []cms.Attribute{UnstructuredName("v")}}
 	if err := held.Apply(&other); !Is(err, Unmet) {
 		t.Errorf("another value: %v", err)
 	}
