@@ -120,24 +120,28 @@ func isCMCRA(cert *x509.Certificate) bool {
 	return false
 }
 
-// certificate judges the TLS client's certificate: as ours if we issued it, under the
-// Explicit TA database, else as one of the label's makers', under their Implicit ones.
-// The two are never mixed (RFC 7030 §3.3.2): what ours are refused for, no maker can
-// make good, and a third party's certificate is nothing but that, whatever it says of
-// itself. A *refusal says why it does not count; no certificate is nobody.
+// certificate judges the TLS client's certificate; no certificate is nobody.
 func (s *Server) certificate(c *call) (Identity, error) {
 	cs := c.tls()
 	if cs == nil || len(cs.PeerCertificates) == 0 {
 		return Identity{}, nil
 	}
-	cert := cs.PeerCertificates[0]
-	if s.issuedHere(cert) {
-		return s.holder(c, cert)
+	return s.judge(c, cs.PeerCertificates)
+}
+
+// judge judges a certificate of whose key the client has proven possession: as ours if we issued it, under the
+// Explicit TA database, else as one of the label's makers', under their Implicit ones.
+// The two are never mixed (RFC 7030 §3.3.2): what ours are refused for, no maker can
+// make good, and a third party's certificate is nothing but that, whatever it says of
+// itself. A *refusal says why it does not count.
+func (s *Server) judge(c *call, chain []*x509.Certificate) (Identity, error) {
+	if s.issuedHere(chain[0]) {
+		return s.holder(c, chain[0])
 	}
 	if !c.label.takes(ByMaker) {
 		return Identity{}, refuse(http.StatusForbidden, "your certificate was not issued by this authority, and no other's are taken here")
 	}
-	return s.made(c, cs.PeerCertificates)
+	return s.made(c, chain)
 }
 
 // made judges a third party's certificate. A maker above whose roots it stands and who

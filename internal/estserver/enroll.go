@@ -58,8 +58,18 @@ func (s *Server) asked(c *call) (Ask, error) {
 	if err := c.request.CheckSignature(); err != nil {
 		return Ask{}, err
 	}
-	linking, err := s.link(c)
-	return Ask{Key: c.request.PublicKey, CSR: c.request.DER, Linking: linking}, err
+	ask := Ask{Key: c.request.PublicKey, CSR: c.request.DER}
+	// RFC 7894 §3.2: with it the holder could have the certificate revoked later. Here
+	// certificates are revoked in other ways, and §4 lets a server pass it over.
+	_, has, err := c.request.RevocationChallenge()
+	if err != nil {
+		return ask, err
+	}
+	if has {
+		ask.Detail = map[string]string{"revocation_challenge": "not kept"}
+	}
+	ask.Linking, err = s.link(c)
+	return ask, err
 }
 
 // nameChange gives the change of name that the request asks for; nil: none.
@@ -78,7 +88,10 @@ func (s *Server) enrol(c *call, ask Ask, change *est.NameChange) error {
 	n := names(c.request)
 	if change != nil {
 		n = requestNames{subject: change.Subject, san: change.SAN}
-		ask.Detail = map[string]string{"changed_from": rdnText(c.request.RawSubject)}
+		if ask.Detail == nil {
+			ask.Detail = map[string]string{}
+		}
+		ask.Detail["changed_from"] = rdnText(c.request.RawSubject)
 	}
 	var err error
 	if n.subject != nil {

@@ -66,7 +66,8 @@ func (s *Server) found(c *call, n requestNames) (*ca.Record, error) {
 // by the same user or with the same certificate, or the one presented is another of
 // ours with the same subject (RFC 7030 §3.3.2). A third party's certificate with that
 // subject is none. Registration authorities ask for others; what they may is up to
-// RANames. Anybody else needs the names to be his by policy.
+// RANames. A user needs the names to be his by policy, and that revokes nobody's
+// certificate.
 func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
 	if c.who.RA {
 		return true
@@ -81,9 +82,12 @@ func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
 	if c.who.Record != nil && len(cert.Subject.Names) > 0 && ca.SameName(cert.RawSubject, c.who.Certificate.RawSubject) {
 		return true
 	}
+	if c.who.Credential == nil || c.label.RevokeOld || c.label.Manual {
+		return false
+	}
 	h := holdingOf(cert)
 	_, err := c.authorise(&Ask{Names: h.names, Subject: h.subject}, nil)
-	return err == nil && !c.label.Manual
+	return err == nil
 }
 
 // splitIdentity takes the text of [Identity.String] apart.

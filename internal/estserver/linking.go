@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"errors"
 	"net/http"
 
 	"chancery/est"
@@ -17,8 +18,11 @@ const (
 // of somebody else. It is looked at whenever it is there; there is no switch. The
 // outcome is for the record. challengePassword is such a value unless the label reads
 // it as a secret, estIdentityLinking always (RFC 7894 §3.3).
-func (s *Server) link(c *call) (string, error) {
-	values, err := linkingValues(c)
+func (s *Server) link(c *call) (string, error) { return c.linkOf(c.request) }
+
+// linkOf is link for a request that came inside another message.
+func (c *call) linkOf(p *est.Parsed) (string, error) {
+	values, err := c.linkingValues(p)
 	if err != nil {
 		return "", err
 	}
@@ -30,31 +34,41 @@ func (s *Server) link(c *call) (string, error) {
 		return unlinked, nil
 	}
 	if c.terminated {
-		return "", refuse(http.StatusForbidden, "this connection ends before it gets here, so that no request can be bound to it (RFC 7030 section 3.5); leave the attribute out, or connect directly if it is required")
+		return "", notLinked("this connection ends before it gets here, so that no request can be bound to it (RFC 7030 section 3.5); leave the attribute out, or connect directly if it is required")
 	}
 	binding, err := est.BindingOf(c.tls())
 	if err != nil {
-		return "", err
+		return "", notLinked("%v", err)
 	}
 	if len(values) == 0 {
-		return "", refuse(http.StatusForbidden, "linking is required here (RFC 7030 section 3.5): put the base64 of this connection's %s into %s", binding.Kind, c.label.linkedBy())
+		return "", notLinked("linking is required here (RFC 7030 section 3.5): put the base64 of this connection's %s into %s", binding.Kind, c.label.linkedBy())
 	}
 	outcome := binding.Kind + " by"
 	for _, v := range values {
 		if !binding.Matches(v.text) {
-			return "", refuse(http.StatusForbidden, "the request's %s is not the %s of this connection (RFC 7030 section 3.5): make the request anew for each connection, or leave the attribute out where linking is not required", v.attribute, binding.Kind)
+			return "", notLinked("the request's %s is not the %s of this connection (RFC 7030 section 3.5): make the request anew for each connection, or leave the attribute out where linking is not required", v.attribute, binding.Kind)
 		}
 		outcome += " " + v.attribute
 	}
 	return outcome, nil
 }
 
+// errUnlinked is the cause of every refusal for want of linking: popFailed in CMC
+// (RFC 7030 §3.5).
+var errUnlinked = errors.New("not linked to the connection")
+
+func notLinked(format string, args ...any) *refusal {
+	r := refuse(http.StatusForbidden, format, args...)
+	r.Err = errUnlinked
+	return r
+}
+
 // attributeText is an attribute of a request that is a text.
 type attributeText struct{ attribute, text string }
 
-func linkingValues(c *call) ([]attributeText, error) {
+func (c *call) linkingValues(p *est.Parsed) ([]attributeText, error) {
 	var values []attributeText
-	text, ok, err := c.request.IdentityLinking()
+	text, ok, err := p.IdentityLinking()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +78,7 @@ func linkingValues(c *call) ([]attributeText, error) {
 	if c.label.ChallengeSecret {
 		return values, nil // authenticate has read it
 	}
-	text, ok, err = c.request.ChallengePassword()
+	text, ok, err = p.ChallengePassword()
 	if ok {
 		values = append(values, attributeText{"challengePassword", text})
 	}

@@ -1,11 +1,17 @@
 package estserver_test
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +19,7 @@ import (
 	"chancery/est"
 	"chancery/internal/ca"
 	"chancery/internal/estserver"
+	"chancery/internal/peertest"
 )
 
 // linked makes the request that fits a connection.
@@ -65,6 +72,10 @@ func TestLinking(t *testing.T) {
 			t.Errorf("no linking is recorded as %q", got)
 		}
 		granted(t, c.linked("secret/simpleenroll", ask, est.IdentityLinking))
+	}
+	// RFC 7894's third attribute is neither in the way nor kept.
+	if d := w.detail(granted(t, w.basic("alice", "p").post("simpleenroll", ask.with(est.RevocationChallenge("r")).der(t)))); d["revocation_challenge"] != "not kept" {
+		t.Errorf("%v", d)
 	}
 	both := w.basic("alice", "p")
 	half := func(text string) cms.Attribute { return est.IdentityLinking(text) }
@@ -161,4 +172,40 @@ func TestTerminated(t *testing.T) {
 	if log := w.log.String(); !strings.Contains(log, "identity=srp:dev7") {
 		t.Errorf("the log says\n%s", log)
 	}
+}
+
+// TestNoExtendedMasterSecret: a TLS 1.2 session without it binds nothing (RFC 7627), so
+// that what claims to bind is refused, and what need not be bound is served.
+func TestNoExtendedMasterSecret(t *testing.T) {
+	openssl := peertest.Need(t, "openssl")
+	w := newWorld(t, nil, linkLabels()...)
+	w.standing("alice", "p", "*")
+	conf := filepath.Join(t.TempDir(), "openssl.cnf")
+	text := "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nOptions = -ExtendedMasterSecret\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	over := func(path string, ask wish) *reply {
+		content := est.Encode(ask.der(t), est.Wrapped)
+		cmd := exec.CommandContext(t.Context(), openssl, "s_client", "-quiet", "-tls1_2", "-connect", w.front.Listener.Addr().String())
+		cmd.Env = append(os.Environ(), "OPENSSL_CONF="+conf)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("POST %s%s HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\nContent-Type: application/pkcs10\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s",
+			root, path, w.basic("alice", "p").login, len(content), content))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), nil)
+		if err != nil {
+			t.Fatalf("%v: %q", err, out)
+		}
+		got, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &reply{Response: res, body: got}
+	}
+	granted(t, over("simpleenroll", asking("a", "a.example")))
+	refused(t, over("simpleenroll", asking("a", "a.example").with(est.ChallengePassword("AAAAAAAAAAAAAAAA"))), http.StatusForbidden, "extended master secret")
+	refused(t, over("demands/simpleenroll", asking("a", "a.example")), http.StatusForbidden, "extended master secret")
 }

@@ -70,6 +70,9 @@ func (s *Server) handler(terminated bool) http.Handler {
 
 // serve answers one request. What it returns is refused, if nothing was sent yet.
 func (s *Server) serve(c *call) error {
+	if c.r.TLS == nil && !c.terminated {
+		return refuse(http.StatusForbidden, "EST is served over TLS only (RFC 7030 section 3.3): use https")
+	}
 	op, err := s.route(c)
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +207,19 @@ func TestHTTP2(t *testing.T) {
 	if got := w.detail(cert)["linking"]; got != "tls-exporter by estIdentityLinking" {
 		t.Errorf("it is recorded as %q", got)
 	}
+}
+
+// TestPlainHTTP is refused: nobody's password is to go over it twice.
+func TestPlainHTTP(t *testing.T) {
+	w := newWorld(t, nil, plainLabel())
+	plain := httptest.NewServer(w.server.Handler())
+	defer plain.Close()
+	conn, err := net.Dial("tcp", plain.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	refused(t, w.client(nil).sendOn(conn, http.MethodGet, root+"cacerts", nil), http.StatusForbidden, "TLS only")
 }
 
 // TestPanic is answered like any fault of ours, and tells the client nothing.
