@@ -51,7 +51,10 @@ func ParseRequest(der []byte) (*Parsed, error) {
 	if err := p.readTBS(tbs); err != nil {
 		return nil, err
 	}
-	return p, p.readExtensions()
+	if err := p.readExtensions(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Parsed) readTBS(tbs cryptobyte.String) error {

@@ -378,8 +378,8 @@ func FuzzParseRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, der []byte) {
 		p, err := ParseRequest(der)
 		if err != nil {
-			if p != nil && len(p.Extensions) != 0 {
-				t.Fatal("an error and extensions")
+			if p != nil {
+				t.Fatal("an error and a request")
 			}
 			return
 		}

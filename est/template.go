@@ -133,7 +133,10 @@ func ParseTemplate(der []byte) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &t, t.takeAttributes(all)
+	if err := t.takeAttributes(all); err != nil {
+		return nil, err
+	}
+	return &t, nil
 }
 
 // takeAttributes sorts the extensions out.
