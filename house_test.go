@@ -79,6 +79,9 @@ var mayImport = map[string][]string{
 		"acme", "caa", "internal/keys", "internal/manual", "internal/owned", "internal/spelling", "internal/enroll/install", "internal/enroll/vault",
 	},
 	"internal/enroll/agent": {"acme", "caa", "internal/durable", "internal/plain", "internal/enroll", "internal/enroll/guard", "internal/enroll/vault"},
+	"internal/enroll/device": {
+		"est", "cms", "internal/durable", "internal/owned", "internal/plain", "internal/keys", "internal/enroll/install", "internal/spelling", "internal/manual",
+	},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
 	"internal/station":  {"internal/sqldb", "est", "internal/keys"},

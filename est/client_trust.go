@@ -117,6 +117,9 @@ func (t Trust) authorise(way itinerary, chain []*x509.Certificate, now time.Time
 	if t.Implicit != nil && verifyImplicit(t.Implicit, chain, now) == nil {
 		return s, &ServerError{Host: way.host, Why: OnlyImplicit, Err: failed, Reason: "the server still shows a certificate that only implicit trust anchors verify, and those are off since the CA's own anchors are known (RFC 7030 section 4.1.3). This client cannot send the Trusted CA Indication that would ask for another one: have the server show a certificate of its EST CA to everybody, or turn the implicit anchors on again"}
 	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](failed); ok && invalid.Reason == x509.Expired {
+		return s, &ServerError{Host: way.host, Why: Unverified, Err: failed, Reason: "a certificate that the server shows has ended or is not valid yet: look at this machine's clock first"}
+	}
 	return s, &ServerError{Host: way.host, Why: Unverified, Err: failed, Reason: "the server's certificate does not lead to the explicit trust anchors: if its CA has a new root that was never fetched, bootstrap again; else this is not your server"}
 }
 

@@ -1,0 +1,443 @@
+package device
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"chancery/cms"
+	"chancery/est"
+	"chancery/internal/durable"
+	"chancery/internal/enroll/install"
+	"chancery/internal/keys"
+)
+
+// Ask is one order for a certificate. Secrets are used and not kept; Where says where
+// they are, so that a request that is pending can be taken up by another process.
+type Ask struct {
+	Login       *est.Login
+	Secret      est.Password // for challengePassword or otpChallenge
+	Revocation  est.Password // for revocationChallenge
+	Where       *Login
+	Fingerprint string        // of the CA's root, while that is not known
+	Key         crypto.Signer // to be certified; nil: one is made
+	Change      []byte        // a re-enrolment's ChangeSubjectName, DER
+	Anew        bool          // forget the request that is under way
+	Wanted      *est.Wanted   // nil: the server is asked
+}
+
+// Outcome is what an order came to.
+type Outcome struct {
+	*est.Issued
+	Paths    Paths
+	Deployed error // why it is not yet in its places; nil
+}
+
+// Paths are the files of the certificate in use.
+type Paths struct {
+	Key, Cert, Chain, FullChain string
+}
+
+// Paths gives where the certificate in use is, or will be.
+func (d *Device) Paths() Paths {
+	in := func(name string) string { return d.path(currentLink, name) }
+	return Paths{in(keyName), in(certName), in(chainName), in(fullchainName)}
+}
+
+// UnderWayError says that another request is under way.
+type UnderWayError struct {
+	Pending *Pending
+	Wanted  est.Operation
+}
+
+// Error says how to go on.
+func (e *UnderWayError) Error() string {
+	return fmt.Sprintf("a request by %s is under way since %s: finish it with that command, or give --anew to forget it", e.Pending.Operation, e.Pending.Since.UTC().Format(time.RFC3339))
+}
+
+// Configure makes, or changes, what is wanted. It does not touch a certificate. Call it
+// under Lock.
+func (d *Device) Configure(change func(*Settings) error) (*State, error) {
+	s, err := d.State()
+	if errors.Is(err, ErrNone) {
+		s, err = &State{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	before := s.Settings
+	if err := change(&s.Settings); err != nil {
+		return nil, err
+	}
+	if err := s.Settings.Check(); err != nil {
+		return nil, err
+	}
+	// What another server's CA was trusted for is no anchor for this one.
+	if before.Server != "" && (before.Server != s.Settings.Server || before.Label != s.Settings.Label) && (s.Current != nil || s.Pending != nil) {
+		return nil, fmt.Errorf("this directory is enrolled at %s: use another directory for %s", before.Server, s.Settings.Server)
+	}
+	return s, d.save(s)
+}
+
+// Enroll asks for a first certificate, or another one, as the settings say (RFC 7030
+// §4.2.1), or takes up the request that is under way. Call it under Lock.
+func (d *Device) Enroll(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
+	return d.run(ctx, s, &order{Ask: ask, op: est.SimpleEnroll})
+}
+
+// Reenroll renews the certificate in use (RFC 7030 §4.2.2).
+func (d *Device) Reenroll(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
+	if s.Current == nil {
+		return nil, fmt.Errorf("%s: %w: enrol first", d.dir, ErrNone)
+	}
+	return d.run(ctx, s, &order{Ask: ask, op: est.SimpleReenroll})
+}
+
+// ServerKey has the server make a key and certify it (RFC 7030 §4.4).
+func (d *Device) ServerKey(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
+	return d.run(ctx, s, &order{Ask: ask, op: est.ServerKeyGen})
+}
+
+// order is an [Ask] on its way.
+type order struct {
+	Ask
+	op     est.Operation
+	client *est.Client
+	renews *x509.Certificate
+	trust  est.Trust
+}
+
+// run does an order from the anchors to the installed certificate.
+func (d *Device) run(ctx context.Context, s *State, o *order) (*Outcome, error) {
+	if err := d.takeUp(s, o); err != nil {
+		return nil, err
+	}
+	if err := d.anchored(ctx, s, o.Fingerprint); err != nil {
+		return nil, err
+	}
+	if o.op == est.SimpleReenroll || o.op == est.ServerKeyGen && s.Pending != nil && s.Pending.Serial != "" {
+		b, err := d.bundle(s)
+		if err != nil {
+			return nil, err
+		}
+		o.renews = b.Chain[0]
+	}
+	var err error
+	if o.client, err = d.client(s, o.Login); err != nil {
+		return nil, err
+	}
+	defer o.client.Close()
+	o.trust = o.client.Trust()
+	if err := d.wishes(ctx, o); err != nil {
+		return nil, err
+	}
+	got, key, err := d.send(ctx, s, o)
+	if err != nil {
+		return nil, errors.Join(err, d.failed(s, err))
+	}
+	bundle := install.Bundle{Key: key, Chain: chainOf(got, o.trust, d.options.Now())}
+	if err := d.publish(s, bundle, Current{Linked: got.Linked, ServerKey: o.op == est.ServerKeyGen}); err != nil {
+		return nil, err
+	}
+	d.tell(Issued, "a certificate for %s until %s", strings.Join(s.Current.Names, ", "), s.Current.NotAfter.Format(time.RFC3339))
+	for _, difference := range got.Differences {
+		d.tell(Warned, "of the certificate: %s", difference)
+	}
+	return &Outcome{Issued: got, Paths: d.Paths(), Deployed: d.Deploy(ctx, s)}, nil
+}
+
+// takeUp finds the request that is under way, with its secrets where they are known.
+func (d *Device) takeUp(s *State, o *order) error {
+	if s.Pending != nil && o.Anew {
+		s.Pending = nil
+		if err := d.save(s); err != nil {
+			return err
+		}
+		if err := durable.Remove(d.path(pendingKey)); err != nil {
+			return err
+		}
+	}
+	p := s.Pending
+	if p == nil {
+		return nil
+	}
+	if p.Operation != o.op {
+		return &UnderWayError{p, o.op}
+	}
+	if len(o.Change) > 0 && !bytes.Equal(o.Change, p.Change) {
+		return &UnderWayError{p, o.op}
+	}
+	o.Change = p.Change
+	return o.secrets(p.Login)
+}
+
+// secrets reads what a process before this one had, from where it had it.
+func (o *order) secrets(where *Login) error {
+	if where == nil {
+		return nil
+	}
+	if o.Where == nil {
+		o.Where = where
+	}
+	read := func(spec string, into *est.Password) error {
+		if spec == "" || *into != "" {
+			return nil
+		}
+		secret, err := keys.ReadSecret(spec)
+		if err == nil {
+			*into = est.Password(secret.Reveal())
+		}
+		return err
+	}
+	if o.Login == nil && where.Use && where.Password != "" {
+		login := &est.Login{User: where.User}
+		if err := read(where.Password, &login.Password); err != nil {
+			return err
+		}
+		o.Login = login
+	}
+	return errors.Join(read(where.Secret, &o.Secret), read(where.Revocation, &o.Revocation))
+}
+
+// wishes asks what the server wants of requests. A server that does not tell, or not us,
+// is one without wishes.
+func (d *Device) wishes(ctx context.Context, o *order) error {
+	if o.Wanted != nil {
+		return nil
+	}
+	var err error
+	o.Wanted, err = o.client.Wanted(ctx, o.renews)
+	_, refused := errors.AsType[*est.StatusError](err)
+	_, denied := errors.AsType[*est.LoginError](err)
+	if refused || denied {
+		d.tell(Warned, "what the server wants of requests is not known: %v", err)
+		return nil
+	}
+	return err
+}
+
+// send makes the request durable, waits as long as the server said before, and sends it
+// until it is decided.
+func (d *Device) send(ctx context.Context, s *State, o *order) (*est.Issued, crypto.Signer, error) {
+	e, err := d.enrolment(s, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Pending == nil {
+		s.Pending = &Pending{Operation: o.op, Since: d.options.Now().UTC(), Login: o.Where, Change: o.Change}
+		if o.renews != nil {
+			s.Pending.Serial = o.renews.SerialNumber.Text(16)
+		}
+		if err := d.save(s); err != nil {
+			return nil, nil, err
+		}
+	}
+	if left := s.Pending.left(d.options.Now()); left > 0 {
+		p := &est.PendingError{Operation: o.op, After: left, Text: s.Pending.Text}
+		if !d.options.Wait {
+			return nil, nil, p
+		}
+		d.tell(Waiting, "the server wants to be asked again in %v", left.Round(time.Second))
+		if err := est.Wait(ctx, p); err != nil {
+			return nil, nil, err
+		}
+	}
+	for {
+		d.tell(Asking, "%s at %s", o.op, o.client.URL(o.op))
+		got, key, err := d.once(ctx, s, delivery{o, e})
+		p, waits := errors.AsType[*est.PendingError](err)
+		if !waits {
+			return got, key, err
+		}
+		if err := d.waiting(ctx, s, p); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// waiting keeps what the server said, and waits.
+func (d *Device) waiting(ctx context.Context, s *State, p *est.PendingError) error {
+	s.Pending.Asked, s.Pending.Wait, s.Pending.Text = d.options.Now().UTC(), p.After, p.Text
+	s.Tries = Tries{}
+	if err := d.save(s); err != nil {
+		return err
+	}
+	words := ""
+	if p.Text != "" {
+		words = ": " + p.Text
+	}
+	d.tell(Waiting, "the request waits for a decision; the server wants to be asked again in %v%s", p.After, words)
+	if !d.options.Wait {
+		return p
+	}
+	return est.Wait(ctx, p)
+}
+
+// left is how long to wait yet. A clock that went back does not make it longer.
+func (p *Pending) left(now time.Time) time.Duration {
+	return min(p.Asked.Add(p.Wait).Sub(now), p.Wait)
+}
+
+// delivery is what is sent.
+type delivery struct {
+	*order
+	enrolment est.Enrolment
+}
+
+// once sends the request one time.
+func (d *Device) once(ctx context.Context, s *State, o delivery) (*est.Issued, crypto.Signer, error) {
+	switch o.op {
+	case est.ServerKeyGen:
+		k, err := d.keyOrder(s, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		made, err := o.client.ServerKeyGen(ctx, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &made.Issued, made.Key, nil
+	case est.SimpleReenroll:
+		got, err := o.client.Reenroll(ctx, o.enrolment)
+		return got, o.enrolment.Key, err
+	}
+	got, err := o.client.Enroll(ctx, o.enrolment)
+	return got, o.enrolment.Key, err
+}
+
+// enrolment makes the request of the settings, with its key durable.
+func (d *Device) enrolment(s *State, o *order) (e est.Enrolment, err error) {
+	e = est.Enrolment{
+		Wanted: o.Wanted, Renews: o.renews, Linking: s.Settings.Linking, Secret: o.Secret, Revocation: o.Revocation, AcceptChanged: s.Settings.AcceptChanged,
+	}
+	if e.Request, err = s.Settings.request(); err != nil {
+		return e, err
+	}
+	if len(o.Change) > 0 {
+		e.Request.Attributes = append(e.Request.Attributes, cms.Attribute{Type: est.OIDChangeSubjectName, Values: [][]byte{o.Change}})
+	}
+	if o.op != est.ServerKeyGen {
+		e.Key, err = d.key(s, o)
+	}
+	return e, err
+}
+
+// key gives the key of the request under way, or makes one as the settings or the server
+// want it, durable before it is used.
+func (d *Device) key(s *State, o *order) (crypto.Signer, error) {
+	path := d.path(pendingKey)
+	if s.Pending != nil {
+		if key, err := readKey(path); !errors.Is(err, fs.ErrNotExist) {
+			return key, err
+		}
+	}
+	key, err := o.Key, error(nil)
+	switch {
+	case key != nil:
+	case o.op == est.SimpleReenroll && s.Settings.ReuseKey:
+		b, err := d.bundle(s)
+		if err != nil {
+			return nil, err
+		}
+		key = b.Key
+	default:
+		kind := s.Settings.KeyType
+		if kind == "" && o.Wanted != nil {
+			kind = o.Wanted.Key
+		}
+		if key, err = newKey(kind); err != nil {
+			return nil, err
+		}
+	}
+	if o.Wanted != nil {
+		if err := o.Wanted.CheckKey(key.Public()); err != nil {
+			return nil, err
+		}
+	}
+	text, err := install.EncodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return key, durable.Write(private(path, text))
+}
+
+// newKey makes a key of a kind that a person or a server named.
+func newKey(kind string) (crypto.Signer, error) {
+	switch kind {
+	case "ecdsa":
+		kind = "ecdsa-p256"
+	case "rsa":
+		kind = "rsa-3072"
+	case "ecdsa-p521":
+		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "x25519":
+		return nil, errors.New("the server certifies keys that cannot sign (X25519), which simple enrolment cannot ask for: use chancery est fullcmc, or let the server make the key")
+	}
+	if spec, err := est.ParseKeySpec(kind); err == nil && spec.Bits > 0 {
+		return rsa.GenerateKey(rand.Reader, spec.Bits)
+	}
+	return install.NewKey(kind)
+}
+
+// failed forgets a request that the server refused, or that could not be sent: the next
+// one is made anew. One of which nothing is known stays.
+func (d *Device) failed(s *State, err error) error {
+	if s.Pending == nil || !final(err) {
+		return nil
+	}
+	s.Pending = nil
+	if err := d.save(s); err != nil {
+		return err
+	}
+	return durable.Remove(d.path(pendingKey))
+}
+
+// final tells whether an error says that a request cannot be finished.
+func final(err error) bool {
+	if refused, ok := errors.AsType[*est.StatusError](err); ok {
+		switch refused.Status {
+		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+			return false
+		}
+		return refused.Status < http.StatusInternalServerError || refused.Missing()
+	}
+	_, denied := errors.AsType[*est.LoginError](err)
+	return denied || est.Is(err, est.Unmet) || est.Is(err, est.Unlinked)
+}
+
+// chainOf gives the certificate and what leads from it to its root, without that.
+func chainOf(got *est.Issued, trust est.Trust, now time.Time) []*x509.Certificate {
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	for _, c := range trust.Explicit {
+		options.Roots.AddCert(c)
+	}
+	for _, c := range append(trust.Intermediates, got.Others...) {
+		options.Intermediates.AddCert(c)
+	}
+	if now.Before(got.Certificate.NotBefore) {
+		options.CurrentTime = got.Certificate.NotBefore
+	}
+	paths, err := got.Certificate.Verify(options)
+	if err != nil {
+		return []*x509.Certificate{got.Certificate}
+	}
+	shortest := paths[0]
+	for _, p := range paths {
+		if len(p) < len(shortest) {
+			shortest = p
+		}
+	}
+	return shortest[:max(len(shortest)-1, 1)]
+}

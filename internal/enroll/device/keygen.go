@@ -1,0 +1,66 @@
+package device
+
+import (
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"chancery/cms"
+	"chancery/est"
+	"chancery/internal/keys"
+)
+
+// keyOrder names the key that a server-made one is to be encrypted to: the shared one or
+// the key pair of the settings, else the current certificate's key if that may decrypt.
+// With none of them, or by express wish, it comes plain, within TLS (RFC 7030 §4.4.1).
+func (d *Device) keyOrder(s *State, o delivery) (est.KeyOrder, error) {
+	k := est.KeyOrder{Enrolment: o.enrolment}
+	switch {
+	case s.Settings.PlainKey:
+	case s.Settings.Shared != nil:
+		secret, err := s.Settings.Shared.read()
+		if err != nil {
+			return k, err
+		}
+		k.Shared = &est.SharedKey{ID: s.Settings.Shared.ID, Key: secret}
+	case s.Settings.SealTo != nil:
+		id, err := s.Settings.SealTo.identity()
+		if err != nil {
+			return k, err
+		}
+		if !est.MayDecrypt(id.Certificate) {
+			return k, errors.New("the certificate that the new key is to be encrypted to is not for that: its key usage lacks keyEncipherment (RSA) or keyAgreement (elliptic curves)")
+		}
+		k.Own = &est.OwnKey{Certificate: id.Certificate, Key: id.Key}
+	case s.Current != nil:
+		b, err := d.bundle(s)
+		if err != nil {
+			return k, err
+		}
+		if est.MayDecrypt(b.Chain[0]) {
+			k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: b.Key}
+		}
+	}
+	if k.Shared == nil && k.Own == nil {
+		d.tell(Warned, "the new key comes within TLS alone: there is no key to encrypt it to")
+	}
+	return k, nil
+}
+
+// read gives the key's octets.
+func (k *SharedKey) read() (cms.Secret, error) {
+	secret, err := keys.ReadSecret(k.Key)
+	if err != nil {
+		return nil, err
+	}
+	text := secret.Reveal()
+	for _, length := range []int{16, 24, 32} {
+		if len(text) == length {
+			return cms.Secret(text), nil
+		}
+		if octets, err := hex.DecodeString(strings.TrimSpace(text)); err == nil && len(octets) == length {
+			return octets, nil
+		}
+	}
+	return nil, errors.New("the shared key has to have 16, 24 or 32 octets, or twice as many hexadecimal digits")
+}
