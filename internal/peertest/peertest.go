@@ -39,6 +39,7 @@ var packages = map[string]string{
 	"swtpm":           "swtpm",
 	"tpm2_createek":   "tpm2-tools",
 	"java":            "default-jre-headless",
+	"javac":           "default-jdk-headless",
 	"python3":         "python3",
 	"xmllint":         "libxml2-utils",
 	"nginx":           "nginx-light",
