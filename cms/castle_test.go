@@ -25,17 +25,10 @@ type castle struct {
 	log *bytes.Buffer
 }
 
-const castleJars = "/usr/share/java/"
-
 func newCastle(t *testing.T) *castle {
 	t.Helper()
-	path := castleJars + "bcpkix.jar"
-	if _, err := os.Stat(path); err != nil {
-		peertest.Missing(t, "Bouncy Castle is not installed: apt-get install default-jdk-headless libbcpkix-java libbcutil-java")
-	}
-	if _, err := exec.LookPath("javac"); err != nil {
-		peertest.Missing(t, "the Java compiler is not installed: apt-get install default-jdk-headless")
-	}
+	jars := peertest.Jars(t, "bcpkix", "bcprov", "bcutil")
+	peertest.Need(t, "javac") // java compiles what it is given, if it can
 	c := &castle{dir: t.TempDir(), log: &bytes.Buffer{}}
 	for name, p := range parties() {
 		key, err := x509.MarshalPKCS8PrivateKey(p.key)
@@ -46,7 +39,6 @@ func newCastle(t *testing.T) *castle {
 		c.put(t, name+".crt", p.cert.Raw)
 	}
 	c.put(t, "content", content)
-	jars := path + ":" + castleJars + "bcprov.jar:" + castleJars + "bcutil.jar"
 	cmd := exec.Command(peertest.Need(t, "java"), "-cp", jars, "testdata/Castle.java", c.dir)
 	cmd.Stderr = c.log
 	out, err := cmd.StdoutPipe()
