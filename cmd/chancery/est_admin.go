@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
+	"chancery/internal/admin"
+	"chancery/internal/config"
 	"chancery/internal/estserver"
 
 	"github.com/spf13/cobra"
@@ -232,4 +236,21 @@ func (p *program) estOneTimeList() *cobra.Command {
 			})
 		},
 	}
+}
+
+// estWarnings are what the EST server that runs, if one does, says of its labels: how
+// large its answers are is known to it alone.
+func (p *program) estWarnings(ctx context.Context, c *config.Config) (list []config.Warning) {
+	if _, err := os.Stat(admin.SocketPath(c.Data)); err != nil {
+		return nil
+	}
+	// That none answers, or not to this caller, is nothing to tell of a configuration.
+	out, err := call[struct{}, estserver.LabelsShown](ctx, p, "est.label.list", struct{}{})
+	if err != nil {
+		return nil
+	}
+	for _, text := range out.Warnings {
+		list = append(list, config.Warning{Key: "est", Text: text})
+	}
+	return list
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"chancery/internal/config"
+	"chancery/internal/daemon"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
@@ -40,11 +41,15 @@ type mistake struct {
 func (p *program) configCheck() *cobra.Command {
 	return &cobra.Command{
 		Use: "check [FILE]", Short: "say whether the configuration is good", Args: between(0, 1, "the configuration file, unless --config names it"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				p.config = args[0]
 			}
-			_, warnings, err := p.load(config.Overrides{})
+			c, warnings, err := p.load(config.Overrides{})
+			if err == nil {
+				err = daemon.Check(c)
+				warnings = append(warnings, p.estWarnings(cmd.Context(), c)...)
+			}
 			problems, ok := errors.AsType[config.Problems](err)
 			if err != nil && !ok {
 				return err

@@ -76,6 +76,10 @@ func Start(ctx context.Context, o Options) (_ *Daemon, err error) {
 			d.release()
 		}
 	}()
+	// Before anything is made: a first start that fails leaves no authority behind.
+	if err = Check(o.Config); err != nil {
+		return nil, err
+	}
 	if err = noDumps(o.Config.ESTKeysMade()); err != nil {
 		return nil, fmt.Errorf("core dumps cannot be turned off: %w", err)
 	}

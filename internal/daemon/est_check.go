@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"log/slog"
+	"time"
+
+	"chancery/internal/ca"
+	"chancery/internal/config"
+	"chancery/internal/estserver"
+	"chancery/internal/nonce"
+	"chancery/internal/sqlstore"
+)
+
+// Check judges what a configuration says of EST as a start would, but opens nothing
+// that a running server has: profiles that there are, files that can be read, labels
+// and makers that can be served. The error is [config.Problems].
+func Check(c *config.Config) error {
+	if !c.EST.Enabled {
+		return nil
+	}
+	var problems config.Problems
+	note := func(key string, err error) {
+		for _, one := range parts(err) {
+			problems = append(problems, config.Problem{Key: key, Text: one.Error()})
+		}
+	}
+	_, err := readForeign(c.EST)
+	note("est", err)
+	in, err := estConfig(c, slog.New(slog.DiscardHandler))
+	note("est", err)
+	profiles, err := loadProfiles(c.Profiles)
+	note("profiles", err)
+	if len(problems) == 0 {
+		note("est", checkRoom(in, profiles))
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// checkRoom makes the room with a store and an authority that are never used.
+func checkRoom(in estserver.Config, profiles map[string]*ca.Profile) (err error) {
+	if in.Authority, err = ca.New(ca.Config{Profiles: profiles, Clock: time.Now}); err != nil {
+		return err
+	}
+	ring, err := nonce.NewRing([]nonce.Key{nonce.NewKey(time.Now())})
+	if err != nil {
+		return err
+	}
+	if in.Nonces, err = nonce.NewSource(nonce.Config{Purpose: noncePurpose, Ring: ring}); err != nil {
+		return err
+	}
+	store := sqlstore.New(nil)
+	in.Ledger, in.Requests, in.Credentials, in.DeviceKeys, in.Certificates = store, store, store, store, store
+	_, err = estserver.New(in)
+	return err
+}
+
+// parts gives what errors.Join joined, each for itself; of nil nothing.
+func parts(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost alone
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, parts(one)...)
+	}
+	return all
+}
