@@ -85,7 +85,6 @@ func keySpec(kind string) (string, crypto.Hash) {
 var (
 	oidKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
-	oidSAN         = asn1.ObjectIdentifier{2, 5, 29, 17}
 )
 
 // usageDemands gives the key usages that certificates will have. A key usage that

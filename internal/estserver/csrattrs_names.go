@@ -5,8 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 
 	"chancery/est"
 	"chancery/internal/ca"
@@ -25,7 +25,7 @@ var subjectOrder = []string{"country", "province", "locality", "organization", "
 
 // nameDemands adds what is demanded of subject and names (RFC 9908 §3.4): that they are
 // there, where the profile needs them, and with which values, where who asks may have
-// none but its own.
+// no others.
 func (s *Server) nameDemands(c *call, p ca.Demands, d *est.Demand) error {
 	own := c.who.Certificate
 	if c.who.RA || !onlyOwn(c) {
@@ -34,31 +34,144 @@ func (s *Server) nameDemands(c *call, p ca.Demands, d *est.Demand) error {
 	if own != nil && c.who.Record != nil && c.who.Record.Profile == c.label.Profile {
 		return sameNames(own, d)
 	}
-	values := map[string][]byte{}
-	if own != nil {
-		values = valuesOf(own)
+	may := c.policyOf(nil)
+	if c.who.RA || c.label.Manual && len(c.label.Names) == 0 {
+		may = policy{} // it asks for others, or for whatever the approver lets pass
 	}
 	words := slices.Clone(p.SubjectRequire)
 	slices.SortFunc(words, func(a, b string) int { return place(a) - place(b) })
 	for _, word := range slices.Compact(words) {
-		oid := subjectOIDs[word]
-		d.Subject = append(d.Subject, []est.NameAttribute{{Type: oid, Value: values[oid.String()]}})
+		value, err := attributeValue(word, may.only(shortWords[word]))
+		if err != nil {
+			return err
+		}
+		d.Subject = append(d.Subject, []est.NameAttribute{{Type: subjectOIDs[word], Value: value}})
 	}
 	if p.MinNames == 0 {
 		return nil
 	}
-	san := est.ExtensionTemplate{ID: oidSAN, Value: blankNames(p)}
-	if own != nil {
-		value, err := takenNames(own, p)
-		if err != nil {
-			return err
-		}
-		if value != nil {
-			san.Value = value
+	value, err := namesValue(own, p, may)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		value = blankNames(p)
+	}
+	d.Extensions = append(d.Extensions, est.ExtensionTemplate{ID: oidSubjectAltName, Value: value})
+	return nil
+}
+
+// shortWords are the attributes as [attributeOf] has them; the others no policy names.
+var shortWords = map[string]string{"common_name": "CN", "serial_number": "SN", "organization": "O", "organizational_unit": "OU", "country": "C", "locality": "L", "province": "ST"}
+
+// only gives the one value that an attribute may have; "" when there are several, or
+// any, or none.
+func (p policy) only(word string) string {
+	var found []string
+	if word == "" {
+		return ""
+	}
+	for _, g := range p.grounds {
+		for _, t := range g.patterns {
+			value := ""
+			switch {
+			case t.own && g.own != nil:
+				value = *attributeOf[word](&g.own.subject)
+			case t.own || t.attribute != word && t.attribute != "":
+				continue
+			case t.attribute == word:
+				value, _ = t.fill(p.fields)
+			case word == "CN" || t.all:
+				return "" // patterns of names fit a common name, too
+			default:
+				continue
+			}
+			if strings.Contains(value, "*") {
+				return ""
+			}
+			if value != "" && !slices.Contains(found, value) {
+				found = append(found, value)
+			}
 		}
 	}
-	d.Extensions = append(d.Extensions, san)
-	return nil
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0]
+}
+
+// onlyName gives the one name that may be asked for.
+func (p policy) onlyName() (ca.Identifier, bool) {
+	var found []ca.Identifier
+	for _, g := range p.grounds {
+		for _, t := range g.patterns {
+			if t.attribute != "" || t.own && (g.own == nil || len(g.own.names) == 0) {
+				continue
+			}
+			text, ok := t.fill(p.fields)
+			if t.own || t.all || strings.ContainsAny(text, "*") {
+				return ca.Identifier{}, false
+			}
+			n, err := t.name(text)
+			if !ok || err != nil {
+				continue // it lets nothing pass
+			}
+			if !slices.Contains(found, n) {
+				found = append(found, n)
+			}
+		}
+	}
+	if len(found) != 1 {
+		return ca.Identifier{}, false
+	}
+	return found[0], true
+}
+
+// name gives the one name that a pattern without a star lets pass.
+func (p pattern) name(text string) (ca.Identifier, error) {
+	kind := p.kind
+	for _, k := range []ca.IdentifierType{ca.TypeIP, ca.TypeEmail, ca.TypeDNS} {
+		if kind == "" && p.meansKind(k, text) {
+			kind = k
+		}
+	}
+	return ca.ParseIdentifier(string(kind), text)
+}
+
+// attributeValue encodes a value of a subject; nil: it is not known.
+func attributeValue(word, value string) ([]byte, error) {
+	switch {
+	case value == "":
+		return nil, nil
+	case word == "country" || word == "serial_number": // RFC 5280 appendix A.1
+		return asn1.MarshalWithParams(value, "printable")
+	}
+	return asn1.MarshalWithParams(value, "utf8")
+}
+
+// namesValue gives the subject alternative name that who asks is to have; nil: it is
+// not known.
+func namesValue(own *x509.Certificate, p ca.Demands, may policy) ([]byte, error) {
+	if own != nil {
+		return takenNames(own, p)
+	}
+	n, ok := may.onlyName()
+	if !ok || !slices.Contains(p.Identifiers, n.Type()) {
+		return nil, nil
+	}
+	one := asn1.RawValue{Class: asn1.ClassContextSpecific, Bytes: []byte(n.Value())} // RFC 5280 §4.2.1.6
+	switch n.Type() {
+	case ca.TypeDNS:
+		one.Tag = 2
+	case ca.TypeEmail:
+		one.Tag = 1
+	case ca.TypeIP:
+		addr, _ := n.Addr()
+		one.Tag, one.Bytes = 7, addr.AsSlice()
+	default:
+		return nil, nil
+	}
+	return asn1.Marshal([]asn1.RawValue{one})
 }
 
 func place(word string) int {
@@ -93,8 +206,8 @@ func sameNames(own *x509.Certificate, d *est.Demand) error {
 		d.Subject = append(d.Subject, attributes)
 	}
 	for _, e := range own.Extensions {
-		if e.Id.Equal(oidSAN) {
-			d.Extensions = append(d.Extensions, est.ExtensionTemplate{ID: oidSAN, Critical: e.Critical, Value: e.Value})
+		if e.Id.Equal(oidSubjectAltName) {
+			d.Extensions = append(d.Extensions, est.ExtensionTemplate{ID: oidSubjectAltName, Critical: e.Critical, Value: e.Value})
 		}
 	}
 	return nil
@@ -118,35 +231,12 @@ func readRDN(content []byte) ([]est.NameAttribute, error) {
 	return all, nil
 }
 
-// valuesOf gives the attributes of a certificate's subject that profiles know, each
-// that is there once.
-func valuesOf(cert *x509.Certificate) map[string][]byte {
-	values := map[string][]byte{}
-	var rdns []asn1.RawValue
-	if _, err := asn1.Unmarshal(cert.RawSubject, &rdns); err != nil {
-		return values // crypto/x509 read it before
-	}
-	seen := map[string]int{}
-	for _, rdn := range rdns {
-		attributes, err := readRDN(rdn.Bytes)
-		if err != nil {
-			return map[string][]byte{}
-		}
-		for _, a := range attributes {
-			seen[a.Type.String()]++
-			values[a.Type.String()] = a.Value
-		}
-	}
-	maps.DeleteFunc(values, func(oid string, _ []byte) bool { return seen[oid] > 1 })
-	return values
-}
-
 // takenNames gives a certificate's names that the profile takes, as a subject
 // alternative name; nil when there are none.
 func takenNames(cert *x509.Certificate, p ca.Demands) ([]byte, error) {
 	var value []byte
 	for _, e := range cert.Extensions {
-		if e.Id.Equal(oidSAN) {
+		if e.Id.Equal(oidSubjectAltName) {
 			value = e.Value
 		}
 	}

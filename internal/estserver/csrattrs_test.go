@@ -342,10 +342,54 @@ func TestCSRAttrsOfMakers(t *testing.T) {
 	label.Names = []string{"own", "*.iot.example"}
 	w = newKeyWorld(t, edit, label)
 	_, wanted = wishes(t, w.client(device(w)).get("csrattrs"))
-	for _, rdn := range wanted.Subject {
-		if rdn[0].Value != nil {
-			t.Errorf("the value of %s is dictated", rdn[0].Type)
-		}
+	if e := wanted.Extensions[0]; e.Value != nil {
+		t.Errorf("the names are dictated: %x", e.Value)
+	}
+}
+
+// TestCSRAttrsOfPolicies: where the label's patterns leave one value, it is dictated to
+// who asks, and nothing where they leave several.
+func TestCSRAttrsOfPolicies(t *testing.T) {
+	edit := profileOf(t, "keys = [\"ecdsa-p256\", \"rsa\"]\nmin_names = 1\nsubject.require = [\"serial_number\"]")
+	for name, c := range map[string]struct {
+		names, user []string
+		ip          bool
+		sn, san     string // "": left to the client
+	}{
+		"fields":      {[]string{"SN={user}", "{user}.iot.example"}, nil, false, "gate-1", "gate-1.iot.example"},
+		"the user's":  {[]string{"own"}, []string{"SN=9", "192.0.2.7"}, true, "9", "192.0.2.7"},
+		"stars":       {[]string{"SN=*", "*.iot.example"}, nil, false, "", ""},
+		"several":     {[]string{"SN=1", "SN=2", "a.example", "b.example"}, nil, false, "", ""},
+		"everything":  {[]string{"*"}, nil, false, "", ""},
+		"not a name":  {[]string{"SN={cn}"}, nil, false, "", ""},
+		"one and any": {[]string{"SN=1", "*"}, nil, false, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newKeyWorld(t, edit, keyLabel(func(l *estserver.Label) {
+				l.Profile, l.Holders, l.Names = "special", []string{"device"}, c.names
+			}))
+			w.standing("gate-1", "secret word", c.user...)
+			asker := w.basic("gate-1", "secret word")
+			_, wanted := wishes(t, asker.get("csrattrs"))
+			sn, san := wanted.Subject[0][0].Value, wanted.Extensions[0].Value
+			if (sn != nil) != (c.sn != "") || (san != nil) != (c.san != "") {
+				t.Fatalf("serial number %q, names %q", sn, san)
+			}
+			if c.sn == "" {
+				return
+			}
+			cert := granted(t, asker.post("simpleenroll", obey(t, wanted, est.Request{})))
+			if cert.Subject.SerialNumber != c.sn {
+				t.Errorf("the serial number is %q", cert.Subject.SerialNumber)
+			}
+			if c.ip && (len(cert.IPAddresses) != 1 || cert.IPAddresses[0].String() != c.san) || !c.ip && !slices.Equal(cert.DNSNames, []string{c.san}) {
+				t.Errorf("the names are %v %v", cert.DNSNames, cert.IPAddresses)
+			}
+			_, everybody := wishes(t, w.client(nil).get("csrattrs"))
+			if strings.Contains(c.names[0], "{user}") && everybody.Subject[0][0].Value != nil {
+				t.Errorf("nobody is told %q", everybody.Subject[0][0].Value)
+			}
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ func (s *Server) serverKeyGen(c *call) error {
 	if err != nil {
 		return err
 	}
+	defer clear(to.secret)
 	kind, _ := wantedKey(s.profile(c).Demands())
 	if err := c.checkCipher(to, kindStrength(kind)); err != nil {
 		return err

@@ -27,8 +27,9 @@ const keySigners = "key-generation"
 type shelter struct {
 	recipient cms.Recipient // nil: TLS alone
 	cipher    cms.Cipher
-	signer    Delegate // who says that the key was made here; with a recipient
-	words     string   // for the auditor
+	secret    cms.Secret // the recipient's, if it is a shared one
+	signer    Delegate   // who says that the key was made here; with a recipient
+	words     string     // for the auditor
 }
 
 // shelterFor reads from a request how its key is to be protected. What cannot be done
@@ -111,7 +112,7 @@ func (s *Server) toSymmetric(ctx context.Context, to *shelter, id []byte, able c
 	if err != nil {
 		return err
 	}
-	to.recipient, to.cipher = cms.KeyEncryption{ID: id, Key: key}, suite.Cipher
+	to.recipient, to.secret, to.cipher = cms.KeyEncryption{ID: id, Key: key}, key, suite.Cipher
 	to.words = fmt.Sprintf("encrypted (AES-%d-CBC) to the symmetric key %s of %d bits", suite.Cipher.Bits(), shortHex(id), 8*len(key))
 	return nil
 }

@@ -294,7 +294,7 @@ func TestServerKeyGenOwnCertificate(t *testing.T) {
 	w := newKeyWorld(t, func(c *estserver.Config) {
 		profileOf(t, "keys = [\"rsa\", \"ecdsa-p256\"]\nkey_usage = [\"key-agreement\"]\nkey_usage_rsa = [\"key-encipherment\"]\n")(c)
 	}, keyLabel(nil))
-	able := able(t, &ecdsa.PublicKey{Curve: elliptic.P256(), X: w.device.key.Public().(*ecdsa.PublicKey).X, Y: w.device.key.Public().(*ecdsa.PublicKey).Y})
+	able := able(t, w.device.key.Public())
 	signing := w.generate(est.AsymmetricDecryptKeyIdentifier(w.device.cert.SubjectKeyId), able)
 	refused(t, signing, http.StatusForbidden, "keyAgreement")
 	h := w.certify("special", ca.Subject{CommonName: "decrypts"})
@@ -416,6 +416,37 @@ func TestServerKeyGenCipher(t *testing.T) {
 			_, cert := parts(t, r)
 			if e := w.intended(cert); !strings.Contains(e["delivery"], c.note) || !strings.Contains(e["delivery"], "AES_") {
 				t.Errorf("it is recorded as %q", e["delivery"])
+			}
+		})
+	}
+}
+
+// TestServerKeyGenTerminated: behind a terminator nothing is known of the cipher, so
+// that a key goes encrypted or not at all.
+func TestServerKeyGenTerminated(t *testing.T) {
+	for name, c := range map[string]struct {
+		weak, seal bool
+		want       int
+	}{"plain": {false, false, 403}, "sealed": {false, true, 200}, "permitted": {true, false, 200}} {
+		t.Run(name, func(t *testing.T) {
+			w := newKeyWorld(t, nil, keyLabel(func(l *estserver.Label) {
+				l.Accept, l.Names, l.ServerKeys.WeakCipher = []estserver.Way{{estserver.BySRP}}, []string{"CN={user}"}, c.weak
+			}))
+			kek := make([]byte, 16)
+			w.register(estserver.Symmetric, []byte("a"), kek)
+			ask := asking("meter")
+			if c.seal {
+				ask = ask.with(est.DecryptKeyIdentifier([]byte("a")), able(t, cms.Secret(kek)))
+			}
+			asker := w.client(nil)
+			asker.front, asker.header = w.serve(w.server.Terminated()), http.Header{estserver.SRPUser: {"meter"}}
+			r := asker.post("serverkeygen", ask.der(t))
+			if c.want != http.StatusOK {
+				refused(t, r, c.want, "terminator")
+				return
+			}
+			if _, cert := parts(t, r); cert.Subject.CommonName != "meter" {
+				t.Errorf("the certificate is for %s", cert.Subject)
 			}
 		})
 	}
