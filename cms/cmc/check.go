@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Unrecognised lists the controls that are not known and that no control processed, of
-// this message or of one around it, says an RA has seen to. The final server refuses the
-// whole message for them: badRequest with these ids (RFC 5272 §3.2.1.1, §6.19). Whether
-// the one around it comes from an RA is for the caller to know before it trusts that.
-func (m *Message) Unrecognised() ([]BodyPartID, error) {
+// Unrecognised lists the controls that are not known and that no control processed of an
+// RA says it has seen to: one of this message or of one around it, whose maker the caller
+// takes for an RA. The final server refuses the whole message for them: badRequest with
+// these ids (RFC 5272 §3.2.1.1, §6.19).
+func (m *Message) Unrecognised(byRA func(*Message) bool) ([]BodyPartID, error) {
 	var list []BodyPartID
 	for _, c := range m.Controls() {
 		if c.Known() {
 			continue
 		}
-		done, err := m.processed(c.ID)
+		done, err := m.processed(c.ID, byRA)
 		if err != nil {
 			return nil, err
 		}
@@ -29,8 +29,11 @@ func (m *Message) Unrecognised() ([]BodyPartID, error) {
 }
 
 // processed looks for the control in this message and in those around it.
-func (m *Message) processed(part BodyPartID) (bool, error) {
+func (m *Message) processed(part BodyPartID, byRA func(*Message) bool) (bool, error) {
 	for path := (Path{part}); m != nil; path, m = append(Path{m.Part}, path...), m.Parent {
+		if !byRA(m) {
+			continue
+		}
 		found, err := All[ControlProcessed](m.Controls())
 		if err != nil {
 			return false, err

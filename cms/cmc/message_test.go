@@ -178,10 +178,14 @@ func TestNestedMessages(t *testing.T) {
 	if path := child.Path(5); !slices.Equal(path, Path{part, 5}) {
 		t.Errorf("%v", path)
 	}
-	if list, err := child.Unrecognised(); err != nil || !slices.Equal(list, []BodyPartID{9}) {
+	isRA := func(of *Message) bool { return of == m }
+	if list, err := child.Unrecognised(isRA); err != nil || !slices.Equal(list, []BodyPartID{9}) {
 		t.Errorf("%v, %v: 8 has been processed, 9 not", list, err)
 	}
-	if list, err := m.Unrecognised(); err != nil || !slices.Equal(list, []BodyPartID{40}) {
+	if list, err := child.Unrecognised(func(*Message) bool { return false }); err != nil || !slices.Equal(list, []BodyPartID{8, 9}) {
+		t.Errorf("%v, %v: the one around it is no RA's", list, err)
+	}
+	if list, err := m.Unrecognised(isRA); err != nil || !slices.Equal(list, []BodyPartID{40}) {
 		t.Errorf("%v, %v", list, err)
 	}
 	_, _, err = m.At(Path{part, 99, 1}, Opener{})
@@ -326,7 +330,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		_, _ = m.UnsignedData()
 		_, _ = m.AuthData(o)
-		_, _ = m.Unrecognised()
+		_, _ = m.Unrecognised(func(*Message) bool { return true })
 		if m.Data != nil {
 			_ = m.Data.Check()
 		}

@@ -73,7 +73,7 @@ func (o Opener) open(m *Message, in []byte) error {
 		case inner.Type.Equal(cms.OIDPKIResponse):
 			m.Response, err = ParsePKIResponse(inner.Content)
 			return err
-		case layer.Signed != nil && len(inner.Content) == 0: // field rule: an empty eContent is none
+		case layer.Signed != nil && len(inner.Content) == 0: // some send an empty eContent where there is none
 			return nil
 		case !slices.ContainsFunc(wrappers, inner.Type.Equal):
 			return refuse(BadRequest, Current, fmt.Sprintf("the content %s is no PKIData, no PKIResponse and no wrapper of one", inner.Type))
