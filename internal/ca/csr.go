@@ -137,8 +137,9 @@ func onlyExtension(in *x509.CertificateRequest, oid asn1.ObjectIdentifier) ([]by
 // [BadCSR] or [BadName]: a name passed over would be a certificate without it.
 func NamesOf(rawSAN []byte) ([]Identifier, error) {
 	var names []Identifier
-	list := cryptobyte.String(rawSAN)
-	if len(rawSAN) > maxCSR || !list.ReadASN1(&list, casn1.SEQUENCE) {
+	whole := cryptobyte.String(rawSAN)
+	var list cryptobyte.String
+	if len(rawSAN) > maxCSR || !whole.ReadASN1(&list, casn1.SEQUENCE) || !whole.Empty() {
 		return nil, Errorf(BadCSR, "the CSR's subject alternative names cannot be read")
 	}
 	for !list.Empty() {

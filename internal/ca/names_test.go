@@ -157,7 +157,7 @@ func TestReadCSR(t *testing.T) {
 }
 
 func TestNamesOf(t *testing.T) {
-	for _, bad := range [][]byte{nil, {0x30}, {0x04, 0}, {0x30, 3, 0x88, 1, 42}, make([]byte, maxCSR+1)} {
+	for _, bad := range [][]byte{nil, {0x30}, {0x04, 0}, {0x30, 3, 0x88, 1, 42}, {0x30, 3, 0x82, 1, 'a', 0}, make([]byte, maxCSR+1)} {
 		if got, err := NamesOf(bad); KindOf(err) != BadCSR {
 			t.Errorf("%x: got %v, %v", bad, got, err)
 		}
