@@ -54,6 +54,9 @@ func statusOf(err error) int {
 	if status, ok := accountStatusOf(err); ok {
 		return status
 	}
+	if status, ok := estStatusOf(err); ok {
+		return status
+	}
 	if _, ok := errors.AsType[*admin.ErrNotRunning](err); ok {
 		return exitNotRunning
 	}

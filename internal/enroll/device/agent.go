@@ -290,9 +290,14 @@ func (d *Device) resume(ctx context.Context, s *State) error {
 	return deployed(d.Enroll(ctx, s, Ask{}))
 }
 
-// Run keeps the device enrolled until ctx is done. alive, if not nil, is called at least
-// every tick.
-func (d *Device) Run(ctx context.Context, alive func()) error {
+// Pulse is how somebody knows that the agent is alive.
+type Pulse struct {
+	Beat  func()        // nil: nobody wants to know
+	Every time.Duration // at least so often between passes; 0: every minute
+}
+
+// Run keeps the device enrolled until ctx is done.
+func (d *Device) Run(ctx context.Context, pulse Pulse) error {
 	told := time.Time{}
 	for {
 		p, err := d.Pass(ctx)
@@ -308,7 +313,7 @@ func (d *Device) Run(ctx context.Context, alive func()) error {
 			d.tell(Planned, "the next look is at %s", p.Next.UTC().Format(time.RFC3339))
 			told = p.Next
 		}
-		if !d.sleep(ctx, p.Next, alive) {
+		if !d.sleep(ctx, p.Next, pulse) {
 			return nil
 		}
 	}
@@ -316,12 +321,15 @@ func (d *Device) Run(ctx context.Context, alive func()) error {
 
 // sleep waits until the wall clock says next, looking at it every tick. It tells whether
 // to go on.
-func (d *Device) sleep(ctx context.Context, next time.Time, alive func()) bool {
+func (d *Device) sleep(ctx context.Context, next time.Time, pulse Pulse) bool {
 	for {
-		if alive != nil {
-			alive()
+		if pulse.Beat != nil {
+			pulse.Beat()
 		}
 		wait := min(next.Sub(d.options.Now()), tick)
+		if pulse.Every > 0 {
+			wait = min(wait, pulse.Every)
+		}
 		if wait <= 0 {
 			return true
 		}

@@ -210,7 +210,7 @@ func TestAgentOverMonths(t *testing.T) {
 func TestRun(t *testing.T) {
 	s := start(t)
 	d := s.open(t, t.TempDir(), nil)
-	if err := d.Run(t.Context(), nil); !errors.Is(err, ErrNone) {
+	if err := d.Run(t.Context(), Pulse{}); !errors.Is(err, ErrNone) {
 		t.Errorf("nothing to keep, and it runs: %v", err)
 	}
 	planned := make(chan Event, 10)
@@ -227,7 +227,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	alive := make(chan bool, 10)
-	go func() { ended <- d.Run(ctx, func() { alive <- true }) }()
+	go func() { ended <- d.Run(ctx, Pulse{Beat: func() { alive <- true }}) }()
 	<-planned
 	<-alive
 	cancel()

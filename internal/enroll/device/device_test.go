@@ -422,7 +422,7 @@ func TestFilesOfOthers(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
-		"no name": func(s *Settings) { s.DNS = nil }, "a bad address": func(s *Settings) { s.IP = []string{"1.2.3"} }, "a bad URI": func(s *Settings) { s.URI = []string{"x"} },
+		"a bad address": func(s *Settings) { s.IP = []string{"1.2.3"} }, "a bad URI": func(s *Settings) { s.URI = []string{"x"} },
 		"an unknown key": func(s *Settings) { s.KeyType = "dsa" }, "no way to link": func(s *Settings) { s.Linking = "perhaps" }, "an old TLS": func(s *Settings) { s.MaxTLS = "1.1" },
 		"plain HTTP": func(s *Settings) { s.Server = "http://x" }, "a name that is not ASCII": func(s *Settings) { s.DNS = []string{"ä.example"} },
 	} {
@@ -439,6 +439,18 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 	if _, err := d.Configure(func(s *Settings) error { s.Server = "other.example"; return nil }); err == nil {
 		t.Error("a device moves to another server, with the anchors of this one")
+	}
+}
+
+func TestNothingToCertify(t *testing.T) {
+	s := start(t)
+	d := s.open(t, t.TempDir(), nil)
+	err := locked(t, d, func(s *Settings) error { s.Server = serverName; return nil }, func(state *State) error {
+		_, err := d.Enroll(t.Context(), state, Ask{Fingerprint: s.fingerprint()})
+		return err
+	})
+	if !errors.Is(err, ErrNameless) || len(s.asked) > 0 {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -66,6 +66,9 @@ func (e *UnderWayError) Error() string {
 	return fmt.Sprintf("a request by %s is under way since %s: finish it with that command, or give --anew to forget it", e.Pending.Operation, e.Pending.Since.UTC().Format(time.RFC3339))
 }
 
+// ErrNameless says that nobody told which name is to be certified.
+var ErrNameless = errors.New("there is no name to certify: give one with --name, or a --subject")
+
 // Configure makes, or changes, what is wanted. It does not touch a certificate. Call it
 // under Lock.
 func (d *Device) Configure(change func(*Settings) error) (*State, error) {
@@ -93,6 +96,9 @@ func (d *Device) Configure(change func(*Settings) error) (*State, error) {
 // Enroll asks for a first certificate, or another one, as the settings say (RFC 7030
 // §4.2.1), or takes up the request that is under way. Call it under Lock.
 func (d *Device) Enroll(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
+	if s.Settings.nameless() {
+		return nil, ErrNameless
+	}
 	return d.run(ctx, s, &order{Ask: ask, op: est.SimpleEnroll})
 }
 
@@ -106,6 +112,9 @@ func (d *Device) Reenroll(ctx context.Context, s *State, ask Ask) (*Outcome, err
 
 // ServerKey has the server make a key and certify it (RFC 7030 §4.4).
 func (d *Device) ServerKey(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
+	if s.Settings.nameless() {
+		return nil, ErrNameless
+	}
 	return d.run(ctx, s, &order{Ask: ask, op: est.ServerKeyGen})
 }
 
@@ -227,6 +236,27 @@ func (d *Device) wishes(ctx context.Context, o *order) error {
 	return err
 }
 
+// Wishes gives what the server wants of requests, as it came. Call it under Lock.
+func (d *Device) Wishes(ctx context.Context, s *State, ask Ask) (est.CSRAttrs, error) {
+	if err := d.anchored(ctx, s, ask.Fingerprint); err != nil {
+		return nil, err
+	}
+	c, err := d.client(s, ask.Login)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var renews *x509.Certificate
+	if s.Current != nil {
+		b, err := d.bundle(s)
+		if err != nil {
+			return nil, err
+		}
+		renews = b.Chain[0]
+	}
+	return c.Attributes(ctx, renews)
+}
+
 // send makes the request durable, waits as long as the server said before, and sends it
 // until it is decided.
 func (d *Device) send(ctx context.Context, s *State, o *order) (*est.Issued, crypto.Signer, error) {
@@ -321,7 +351,7 @@ func (d *Device) enrolment(s *State, o *order) (e est.Enrolment, err error) {
 	e = est.Enrolment{
 		Wanted: o.Wanted, Renews: o.renews, Linking: s.Settings.Linking, Secret: o.Secret, Revocation: o.Revocation, AcceptChanged: s.Settings.AcceptChanged,
 	}
-	if e.Request, err = s.Settings.request(); err != nil {
+	if e.Request, err = s.Settings.Request(); err != nil {
 		return e, err
 	}
 	if len(o.Change) > 0 {

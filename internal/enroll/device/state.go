@@ -2,7 +2,6 @@ package device
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -153,7 +152,7 @@ func (s Settings) Check() error {
 	if err := install.CheckKeyType(s.KeyType); err != nil {
 		return err
 	}
-	if _, err := s.request(); err != nil {
+	if _, err := s.Request(); err != nil {
 		return err
 	}
 	switch s.Linking {
@@ -164,8 +163,13 @@ func (s Settings) Check() error {
 	return s.Install.Validate()
 }
 
-// request is what is asked for.
-func (s Settings) request() (est.Request, error) {
+// nameless tells whether there is nothing to certify.
+func (s Settings) nameless() bool {
+	return s.Subject == nil && len(s.DNS)+len(s.IP)+len(s.Email)+len(s.URI) == 0
+}
+
+// Request is what is asked for.
+func (s Settings) Request() (est.Request, error) {
 	r := est.Request{Subject: s.Subject, DNSNames: s.DNS, EmailAddresses: s.Email}
 	for _, text := range s.IP {
 		ip := net.ParseIP(text)
@@ -180,9 +184,6 @@ func (s Settings) request() (est.Request, error) {
 			return r, fmt.Errorf("%.60q is no URI", text)
 		}
 		r.URIs = append(r.URIs, u)
-	}
-	if s.Subject == nil && len(s.DNS)+len(s.IP)+len(s.Email)+len(s.URI) == 0 {
-		return r, errors.New("there is no name to certify: give one with --name, or a --subject")
 	}
 	r.Attributes = []cms.Attribute{}
 	if s.MAC != "" {
