@@ -16,7 +16,7 @@ func (p *program) estRequests() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "requests [ID] [--all | --state STATE] [--label LABEL]", Short: "list the requests that wait for approval, or show one",
-		Long: `Under a label with manual = true every first request waits until somebody decides: chancery
+		Long: `Under a label with manual = true every request waits until somebody decides: chancery
 est approve ID, or chancery est refuse ID --reason TEXT. Lists those that wait, newest first,
 or shows one with the request as it came.`,
 		Args: apart(between(0, 1, "a request's id, or nothing"), "all", "state"),

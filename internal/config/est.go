@@ -69,7 +69,7 @@ type Label struct {
 	// "192.0.2.0/24", "CN=*", "uri:urn:dev:*", "*" (everything). [] = ["own"], and with
 	// manual whatever an approver lets pass. A password may have patterns of its own.
 	Names []string `toml:"names"`
-	// A person approves every first certificate: "chancery est requests".
+	// A person approves every request, renewals too: "chancery est requests".
 	Manual bool `toml:"manual"`
 	// How long a request waits for that. "0s" = est.pending_life.
 	PendingLife Duration `toml:"pending_life"`
