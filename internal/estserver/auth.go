@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"chancery/est"
 )
 
 // authenticate finds out who asks, and whether that meets one of the label's ways (RFC
@@ -16,10 +14,6 @@ import (
 // that the label is known, so that one which is unknown, expired or revoked gets words
 // and not an alert.
 func (s *Server) authenticate(c *call, op operation) error {
-	var unreadable error
-	if op.attributes {
-		c.request, unreadable = est.ParseRequest(c.body)
-	}
 	p, err := s.prove(c)
 	if err != nil {
 		return err
@@ -27,7 +21,7 @@ func (s *Server) authenticate(c *call, op operation) error {
 	c.who = p.who
 	c.log = c.log.With(slog.String("identity", c.who.String()))
 	if op.asks == whoever {
-		return unreadable
+		return nil
 	}
 	switch {
 	case p.wrongPassword != nil:
@@ -39,7 +33,7 @@ func (s *Server) authenticate(c *call, op operation) error {
 	case p.wrongCertificate != nil:
 		c.log.Info("a client's certificate does not count; it authenticated otherwise", "reason", p.wrongCertificate.Text)
 	}
-	return unreadable
+	return nil
 }
 
 // proof is what came of looking at all that a client showed.

@@ -115,6 +115,7 @@ func TestPasswordIsAskedFor(t *testing.T) {
 	device := w.certify("device", ca.Subject{CommonName: "dev1"}, "dev1.example")
 	ask := asking("dev1", "dev1.example").keyed(t).der(t)
 	refused(t, w.client(nil).post("simpleenroll", ask), http.StatusUnauthorized)
+	refused(t, w.client(nil).post("simpleenroll", nil), http.StatusUnauthorized) // curl --digest begins so
 	refused(t, w.basic("alice", "wrong").post("simpleenroll", ask), http.StatusUnauthorized)
 	refused(t, w.basic("nobody", "standing").post("simpleenroll", ask), http.StatusUnauthorized)
 	refused(t, w.client(device).post("both/simpleenroll", ask), http.StatusUnauthorized)

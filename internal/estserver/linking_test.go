@@ -152,7 +152,11 @@ func TestTerminated(t *testing.T) {
 		defer conn.Close()
 		return c.sendOn(conn, http.MethodPost, root+path, est.Encode(ask.der(t), est.Wrapped))
 	}
-	cert := granted(t, over("dev7", "simpleenroll", asking("dev7", "dev7.example"), nil))
+	forwarded := func(c *client) { c.header.Set("X-Forwarded-For", "198.51.100.1, 192.0.2.7") }
+	cert := granted(t, over("dev7", "simpleenroll", asking("dev7", "dev7.example"), forwarded))
+	if got := w.detail(cert)["address"]; got != "192.0.2.7" {
+		t.Errorf("the address is %q", got)
+	}
 	if by := w.record(cert).By.ID; by != "srp:dev7" {
 		t.Errorf("the identity is %q", by)
 	}
@@ -167,9 +171,9 @@ func TestTerminated(t *testing.T) {
 	refused(t, over("", "demands/simpleenroll", asking("a", "a.example"), password), http.StatusForbidden, "connection ends before")
 
 	c := w.client(nil)
-	c.header = http.Header{estserver.SRPUser: {"dev7"}}
+	c.header = http.Header{estserver.SRPUser: {"dev7"}, "X-Forwarded-For": {"192.0.2.7"}}
 	refused(t, c.post("simpleenroll", asking("dev7", "dev7.example").der(t)), http.StatusUnauthorized)
-	if log := w.log.String(); !strings.Contains(log, "identity=srp:dev7") {
+	if log := w.log.String(); !strings.Contains(log, "identity=srp:dev7") || strings.Count(log, "address=127.0.0.1") == 0 {
 		t.Errorf("the log says\n%s", log)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 
@@ -57,7 +58,7 @@ func (s *Server) Terminated() http.Handler { return s.handler(true) }
 
 func (s *Server) handler(terminated bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w, r: r, terminated: terminated, address: addressOf(r), now: s.Clock(), log: s.Logger}
+		c := &call{w: w, r: r, terminated: terminated, address: addressOf(r, terminated), now: s.Clock(), log: s.Logger}
 		defer s.recovered(c)
 		if err := s.serve(c); err != nil {
 			// Clients such as Bouncy Castle write their body before they read, and take a
@@ -77,15 +78,22 @@ func (s *Server) serve(c *call) error {
 	if err != nil {
 		return err
 	}
+	// What is wrong with a body is said after who asks is known: curl, told to use
+	// Digest, sends an empty one to be asked for a password.
+	var unreadable error
 	if op.method == http.MethodPost {
-		if c.body, err = readBody(c, op); err != nil {
-			return err
-		}
+		c.body, unreadable = readBody(c, op)
+	}
+	if op.attributes && unreadable == nil {
+		c.request, unreadable = est.ParseRequest(c.body)
 	}
 	if op.asks != nobody {
 		if err := s.authenticate(c, op); err != nil {
 			return err
 		}
+	}
+	if unreadable != nil {
+		return unreadable
 	}
 	return op.do(s, c)
 }
@@ -170,8 +178,15 @@ func checkMedia(r *http.Request, op operation) error {
 		Text: fmt.Sprintf("the Content-Type %.80q is not taken here; send %s", r.Header.Get("Content-Type"), strings.Join(op.media, " or "))}
 }
 
-// addressOf gives the peer's address without its port.
-func addressOf(r *http.Request) string {
+// addressOf gives the client's address without its port: the peer's, or the one that a
+// terminator has added to what it passes on.
+func addressOf(r *http.Request, terminated bool) string {
+	if lines := r.Header.Values("X-Forwarded-For"); terminated && len(lines) > 0 {
+		list := strings.Split(lines[len(lines)-1], ",")
+		if addr, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-1])); err == nil {
+			return addr.String()
+		}
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

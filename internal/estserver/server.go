@@ -67,8 +67,8 @@ type Config struct {
 }
 
 // Server answers EST requests. It is safe for concurrent use; everything that changes
-// is in the stores that it was given, but for what passwords.go and cacerts.go keep
-// for a minute.
+// is in the stores that it was given, but for what auth_password.go, auth_attempts.go
+// and cacerts.go keep for a while.
 type Server struct {
 	Config
 	labels    map[string]*Label

@@ -144,11 +144,12 @@ func TestBodyIsDrained(t *testing.T) {
 	c := w.basic("alice", "wrong")
 	conn := c.dial()
 	defer conn.Close()
-	refused(t, c.sendOn(conn, http.MethodPost, root+"simpleenroll", make([]byte, 200<<10)), http.StatusRequestEntityTooLarge)
+	refused(t, c.sendOn(conn, http.MethodPost, root+"simpleenroll", make([]byte, 200<<10)), http.StatusUnauthorized)
 	refused(t, c.sendOn(conn, http.MethodPost, root+"nothing", make([]byte, 40<<10)), http.StatusNotFound)
 	der := est.Encode(asking("a", "a.example").der(t), est.Wrapped)
 	refused(t, c.sendOn(conn, http.MethodPost, root+"simpleenroll", der), http.StatusUnauthorized)
 	c.login = w.basic("alice", "p").login
+	refused(t, c.sendOn(conn, http.MethodPost, root+"simpleenroll", make([]byte, 200<<10)), http.StatusRequestEntityTooLarge)
 	granted(t, c.sendOn(conn, http.MethodPost, root+"simpleenroll", der))
 }
 
