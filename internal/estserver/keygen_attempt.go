@@ -40,11 +40,11 @@ func (s *Server) mark(ctx context.Context, kind string, what []byte) error {
 // step, the certificate is revoked and another key is made. Requests that need neither
 // have no memory: each is a request of its own.
 func (s *Server) nextAttempt(ctx context.Context, c *call, ask *Ask, d *delivery) error {
+	d.lasting = c.label.Manual || c.who.oneTime() != nil // also of one that is approved just now
 	base, row, err := s.lastingID(ctx, c, ask)
 	if err != nil || base == "" {
 		return err
 	}
-	d.lasting = true
 	last, err := s.lastAttempt(ctx, base, ask)
 	if err != nil {
 		return err

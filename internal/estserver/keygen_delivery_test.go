@@ -501,3 +501,40 @@ func (w *keyWorld) absent(what string, octets []byte) {
 		w.t.Errorf("only %d octets were looked at", total)
 	}
 }
+
+// halfLedger forgets to settle while it is told to.
+type halfLedger struct {
+	ca.Ledger
+	fail *atomic.Bool
+}
+
+func (l halfLedger) Settle(ctx context.Context, s ca.Settlement) (ca.Record, error) {
+	if l.fail.Load() {
+		return ca.Record{}, ca.Errorf(ca.Unavailable, "the power was cut")
+	}
+	return l.Ledger.Settle(ctx, s)
+}
+
+// TestUndeliveredIntent: a power cut between the intent and the certificate leaves an
+// intent for a key that nobody has. The repeat revokes it and gets another key.
+func TestUndeliveredIntent(t *testing.T) {
+	var fail atomic.Bool
+	w := newKeyWorld(t, func(c *estserver.Config) { c.Authority.Ledger = halfLedger{c.Authority.Ledger, &fail} },
+		keyLabel(func(l *estserver.Label) { l.Names = []string{"own", "CN=*"} }))
+	w.oneTime("", "sesame", "CN=pump")
+	c := w.basic("", "sesame")
+	der := asking("pump").der(t)
+	fail.Store(true)
+	refused(t, c.post("serverkeygen", der), http.StatusServiceUnavailable)
+	fail.Store(false)
+	first := w.newest()
+	if first.Settled() {
+		t.Fatal("it was settled")
+	}
+	w.pass(2 * time.Minute)
+	m := plain(t, c.post("serverkeygen", der))
+	w.wasUndelivered(first.Serial)
+	if bytes.Equal(w.record(m.cert).KeyHash, first.KeyHash) {
+		t.Error("the key of the intent was kept")
+	}
+}
