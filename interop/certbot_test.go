@@ -123,7 +123,7 @@ func TestCertbotBinding(t *testing.T) {
 // the authority on top.
 func TestCertbotPreferredChain(t *testing.T) {
 	c := newCertbot(t)
-	made := operate[desk.Line, desk.RolledOver](c.world, "ca.rollover", desk.Line{Name: "root"})
+	made := operate[desk.Line, desk.RolledOver](c.world, "ca.rollover", desk.Line{Name: "root", NewName: true})
 	newRoot := certificates(t, []byte(made.Made[0].PEM))[0]
 	if c.Root.Subject.CommonName == newRoot.Subject.CommonName {
 		t.Fatalf("both roots are called %q", newRoot.Subject.CommonName)

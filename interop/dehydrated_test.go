@@ -160,7 +160,7 @@ func TestDehydratedAccount(t *testing.T) {
 func TestDehydratedPreferredChain(t *testing.T) {
 	d := newDehydrated(t)
 	d.serveWebroot()
-	operate[desk.Line, desk.RolledOver](d.world, "ca.rollover", desk.Line{Name: "root"})
+	operate[desk.Line, desk.RolledOver](d.world, "ca.rollover", desk.Line{Name: "root", NewName: true})
 	d.do("--register", "--accept-terms")
 	d.do("-c", "-t", "http-01", "-d", "a.example", "--preferred-chain", d.Root.Subject.CommonName)
 	d.party().good(d.chain("a.example"), "a.example")

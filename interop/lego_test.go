@@ -134,7 +134,7 @@ func TestLegoBinding(t *testing.T) {
 
 func TestLegoPreferredChain(t *testing.T) {
 	l := newLego(t)
-	operate[desk.Line, desk.RolledOver](l.world, "ca.rollover", desk.Line{Name: "root"})
+	operate[desk.Line, desk.RolledOver](l.world, "ca.rollover", desk.Line{Name: "root", NewName: true})
 	p := l.party()
 	l.do(with([]string{"--domains", "a.example"}, l.http(), []string{"run", "--preferred-chain", l.Root.Subject.CommonName})...)
 	p.good(l.chain("a.example"), "a.example")

@@ -188,7 +188,7 @@ func TestUacmeBinding(t *testing.T) {
 func TestUacmeAlternateChain(t *testing.T) {
 	u := newUacme(t)
 	u.serveWebroot()
-	made := operate[desk.Line, desk.RolledOver](u.world, "ca.rollover", desk.Line{Name: "root"})
+	made := operate[desk.Line, desk.RolledOver](u.world, "ca.rollover", desk.Line{Name: "root", NewName: true})
 	u.do("-t", "EC", "new")
 	u.do("-h", u.hook("http-01"), "-t", "EC", "issue", "a.example")
 	u.do("-h", u.hook("http-01"), "-t", "EC", "-l", "1", "issue", "b.example")

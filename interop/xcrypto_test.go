@@ -280,7 +280,7 @@ func TestXCryptoProfile(t *testing.T) {
 func TestXCryptoRollover(t *testing.T) {
 	x := newXCrypto(t, ecKey(t))
 	before, _ := x.obtain(want{kind: "http-01", names: []string{"b.example"}, key: ecKey(t)})
-	made := operate[desk.Line, desk.RolledOver](x.world, "ca.rollover", desk.Line{Name: "root"})
+	made := operate[desk.Line, desk.RolledOver](x.world, "ca.rollover", desk.Line{Name: "root", NewName: true})
 	trust := map[string]string{x.Root.Subject.CommonName: x.root, certificates(t, []byte(made.Made[0].PEM))[0].Subject.CommonName: x.write("next.pem", made.Made[0].PEM)}
 	s, url := x.obtain(want{kind: "http-01", names: []string{"a.example"}, key: ecKey(t)})
 	chains := []split{s}

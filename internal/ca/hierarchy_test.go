@@ -117,6 +117,39 @@ func checkRollover(t *testing.T, c *core, oldRoot, newRoot *x509.Certificate) {
 	}
 }
 
+// With a name of its own for the new root each root's name stands above one chain.
+func TestReplaceRoot(t *testing.T) {
+	ctx := context.Background()
+	c := found(t, storetest.Plan)
+	oldRoot := c.Issuers().Roots()[0]
+	c.now = c.now.Add(time.Minute)
+	if _, err := c.ReplaceRoot(ctx, operator, "root"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Issue(ctx, c.request(t, "acme:1", newKey(t).Public(), "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newRoot := c.Issuers().Roots()[0]
+	if bytes.Equal(oldRoot.RawSubject, newRoot.RawSubject) {
+		t.Error("the new root has the old one's name")
+	}
+	for _, root := range []*x509.Certificate{oldRoot, newRoot} {
+		if err := c.verifies(t, r, root); err != nil {
+			t.Errorf("under %s: %v", root.Subject, err)
+		}
+	}
+	if chains := c.Issuers().Chains(r.Issuer, c.now); len(chains) != 2 || chains[0].Root.Subject.String() == chains[1].Root.Subject.String() {
+		t.Errorf("%d chains; want one below each name", len(chains))
+	}
+	if n := len(c.Issuers().Anchors("issuing", c.now)); n != 6 {
+		t.Errorf("%d anchors; want two roots, two that tie them, two issuers", n)
+	}
+	if _, err := c.ReplaceRoot(ctx, operator, "issuing"); ca.KindOf(err) != ca.NotFound {
+		t.Errorf("an issuer was replaced as if it were a root: %v", err)
+	}
+}
+
 // Two rollovers in a row: whoever trusts any of the three roots verifies the newest,
 // and a process that reads it all anew sees the same.
 func TestRootRolloverTwice(t *testing.T) {

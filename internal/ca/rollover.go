@@ -21,7 +21,7 @@ func (a *Authority) RolloverIssuer(ctx context.Context, by Principal, line strin
 	if root := a.Issuers().Line(parent.Name, a.Clock()); root != nil {
 		parent = root // a rolled-over root signs what is new
 	}
-	next, err := a.successor(ctx, old, parent)
+	next, err := a.successor(ctx, old, parent, false)
 	if err != nil {
 		return nil, err
 	}
@@ -30,8 +30,8 @@ func (a *Authority) RolloverIssuer(ctx context.Context, by Principal, line strin
 }
 
 // successor makes the next authority of old's line below parent; with parent
-// nil, the next root.
-func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer, error) {
+// nil, the next root. With keep it has old's name.
+func (a *Authority) successor(ctx context.Context, old, parent *Issuer, keep bool) (*Issuer, error) {
 	plan := old.plan()
 	next, err := a.newIssuer(ctx, newAuthority{line: old.Name, algorithm: old.keyAlgorithm(), parent: parent, plan: plan})
 	if err != nil {
@@ -40,6 +40,8 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer
 	signer := parent
 	if signer == nil {
 		signer = next
+	}
+	if keep {
 		next.subject, next.rawSubject = old.subject, old.rawSubject
 	}
 	life := old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second
@@ -57,12 +59,29 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer) (*Issuer
 // issued. The new root has the old one's name, and so have the two: their subject and
 // issuer must match (RFC 4210 §4.4.2.2). Key identifiers tell them apart.
 func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string) (*Issuer, error) {
+	return a.rollRoot(ctx, by, succession{line: line, keep: true})
+}
+
+// ReplaceRoot is [Authority.RolloverRoot] with a name of its own for the new root, so
+// that ACME clients, which choose among chains by the name on top, can tell them apart.
+// The two certificates between the roots are then ordinary cross-certificates.
+func (a *Authority) ReplaceRoot(ctx context.Context, by Principal, line string) (*Issuer, error) {
+	return a.rollRoot(ctx, by, succession{line: line})
+}
+
+// succession is the rollover of one line; keep: of a root that keeps its name.
+type succession struct {
+	line string
+	keep bool
+}
+
+func (a *Authority) rollRoot(ctx context.Context, by Principal, how succession) (*Issuer, error) {
 	now := a.Clock()
-	old := a.Issuers().Line(line, now)
+	old := a.Issuers().Line(how.line, now)
 	if old == nil || !old.Root {
-		return nil, Errorf(NotFound, "there is no active root %q whose key is on this machine; see: chancery ca list", clip(line))
+		return nil, Errorf(NotFound, "there is no active root %q whose key is on this machine; see: chancery ca list", clip(how.line))
 	}
-	root, err := a.successor(ctx, old, nil)
+	root, err := a.successor(ctx, old, nil, how.keep)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +102,7 @@ func (a *Authority) RolloverRoot(ctx context.Context, by Principal, line string)
 		if i.Parent != old.ID || i.Root || i.State != Active {
 			continue
 		}
-		next, err := a.successor(ctx, i, root)
+		next, err := a.successor(ctx, i, root, false)
 		if err != nil {
 			return nil, err
 		}

@@ -118,6 +118,9 @@ func (d *Desk) roots(context.Context, admin.Caller, struct{}) (Roots, error) {
 // Line is the input of operations on one line of authorities.
 type Line struct {
 	Name string `json:"name"` // "root", "issuing", …
+	// NewName gives a new root a name of its own, for ACME clients that choose among
+	// chains by it; otherwise it has the old one's (RFC 4210 §4.4.2.2).
+	NewName bool `json:"new_name,omitempty"`
 }
 
 // RolledOver is the output of ca.rollover: what there is now, the new authority
@@ -133,8 +136,13 @@ func (d *Desk) rollover(ctx context.Context, caller admin.Caller, in Line) (Roll
 		before[issuer.ID] = issuer.State
 	}
 	roll := d.Authority.RolloverIssuer
-	if old := d.Authority.Issuers().Line(in.Name, d.Clock()); old != nil && old.Root {
+	switch old := d.Authority.Issuers().Line(in.Name, d.Clock()); {
+	case old != nil && old.Root && in.NewName:
+		roll = d.Authority.ReplaceRoot
+	case old != nil && old.Root:
 		roll = d.Authority.RolloverRoot
+	case old != nil && in.NewName:
+		return RolledOver{}, ca.Errorf(ca.Invalid, "%s is no root: its successor has a name of its own in any case", in.Name)
 	}
 	made, err := roll(ctx, by(caller), in.Name)
 	if err != nil {

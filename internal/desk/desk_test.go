@@ -276,6 +276,9 @@ func TestAuthorities(t *testing.T) {
 	if kind != "" || len(rolled.Made) != 2 || !rolled.Made[0].Root || len(rolled.Retired) != 2 {
 		t.Errorf("%+v, %s", rolled, kind)
 	}
+	if _, kind := do[any](t, o, "ca.rollover", desk.Line{Name: "issuing", NewName: true}); kind != string(ca.Invalid) {
+		t.Errorf("an issuer with a name of its own: %s", kind)
+	}
 	if _, kind := do[any](t, o, "ca.rollover", desk.Line{Name: "nothing"}); kind != string(ca.NotFound) {
 		t.Errorf("kind %q", kind)
 	}
