@@ -122,6 +122,14 @@ func TestRegistrationAuthorityPassesOn(t *testing.T) {
 	refused(t, ra.post("simpleenroll", asking("x", "x.elsewhere").der(t)), http.StatusForbidden, "x.elsewhere")
 	// Its own host name was certified to it, but it asks for others only.
 	refused(t, ra.post("simpleenroll", asking("RA", "ra.of.house").der(t)), http.StatusForbidden, "ra.of.house")
+	// The profile alone makes nobody one: the certificate needs id-kp-cmcRA, too.
+	w.config.Labels[1].RAs, w.config.Labels[1].Profile = []string{"device"}, "ldevid"
+	bare := w.client(w.certify("device", ca.Subject{CommonName: "x"}, "x.example"))
+	bare.front = w.serve(w.another().Handler())
+	refused(t, bare.post("strict/simplereenroll", asking("y", "y.example").der(t)), http.StatusUnauthorized)
+	w.config.Labels[1].Accept = []estserver.Way{{estserver.ByCertificate}}
+	bare.front = w.serve(w.another().Handler())
+	refused(t, bare.post("strict/simpleenroll", asking("y", "y.example").der(t)), http.StatusForbidden, "id-kp-cmcRA")
 	device := w.client(w.certify("device", ca.Subject{CommonName: "x"}, "x.example"))
 	refused(t, device.post("simpleenroll", of.der(t)), http.StatusForbidden, "challengePassword")
 }

@@ -17,6 +17,7 @@ func TestOneTime(t *testing.T) {
 	w := newWorld(t, nil, plainLabel())
 	w.oneTime("dev", "once", "dev.example", "CN=dev")
 	c := w.basic("dev", "once")
+	refused(t, w.basic("other", "once").post("simpleenroll", asking("dev", "dev.example").der(t)), http.StatusUnauthorized)
 	refused(t, c.post("simpleenroll", asking("dev", "elsewhere.example").der(t)), http.StatusForbidden, "elsewhere.example")
 	refused(t, c.post("simpleenroll", []byte{0x30, 0x00}), http.StatusBadRequest)
 	ask := asking("dev", "dev.example").keyed(t)
