@@ -260,5 +260,7 @@ func (s *Server) removeOneTime(ctx context.Context, caller admin.Caller, in Name
 	if !ca.WellFormedID(in.ID) {
 		return struct{}{}, ca.Errorf(ca.NotFound, "%q is no id of a one-time password, which has 26 characters; see: chancery est otp list", clip(in.ID))
 	}
-	return struct{}{}, s.Credentials.RemoveCredential(ctx, in.ID, administrator(caller).Event(s.Clock(), "est-password.removed", in.ID))
+	e := administrator(caller).Event(s.Clock(), "est-password.removed", in.ID)
+	e.Detail = map[string]string{"kind": "one-time"}
+	return struct{}{}, s.Credentials.RemoveCredential(ctx, in.ID, e)
 }
