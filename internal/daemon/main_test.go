@@ -57,6 +57,7 @@ type setup struct {
 	HTTPPort                               int
 	Requests                               config.Rate
 	Mail                                   string               // a mail server; then accounts need a binding, and holders are asked
+	Approvals                              bool                 // EST's requests wait for an approver
 	change                                 func(*config.Config) // last; not for a process of its own
 }
 
@@ -75,6 +76,9 @@ func (s setup) config() *config.Config {
 	if s.Mail != "" {
 		c.ACME.RequireBinding, c.ACME.BindByDomain = true, true
 		c.Mail = config.Mail{Server: s.Mail, TLS: "none", From: "ca@ca.localhost"}
+	}
+	if s.Approvals {
+		c.EST.Labels = []config.Label{{Manual: true, Names: []string{"*.example"}}}
 	}
 	if s.change != nil {
 		s.change(c)
