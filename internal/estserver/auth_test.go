@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/anchors"
 	"chancery/internal/ca"
 	"chancery/internal/estserver"
 	"chancery/internal/limit"
@@ -327,4 +328,29 @@ func TestMakersDevices(t *testing.T) {
 	refused(t, w.client(stranger).post("simpleenroll", ask), http.StatusForbidden, "acme devices")
 	hardware := wish{Request: est.Request{SubjectName: pkix.Name{SerialNumber: "A1234"}}}
 	granted(t, w.client(device).post("simpleenroll", hardware.der(t)))
+}
+
+// TestMakersWordIsLast: whose roots stand above a device refuses it, and no laxer
+// anchors make that good; those that do not know it are passed over.
+func TestMakersWordIsLast(t *testing.T) {
+	l := plainLabel()
+	l.Accept, l.Makers = []estserver.Way{{estserver.ByMaker}}, []string{"other", "strict", "acme"}
+	lax := l
+	lax.Name, lax.Makers = "lax", []string{"other", "acme"}
+	w := newWorld(t, nil, plainLabel())
+	for name, c := range map[string]anchors.Config{
+		"other":  {Name: "other", Roots: []*x509.Certificate{newMaker(t).root}},
+		"strict": {Name: "strict", Roots: []*x509.Certificate{w.maker.root}, Revocation: anchors.CRL, CRLs: []string{"http://127.0.0.1:1/crl"}},
+	} {
+		set, err := anchors.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.config.Makers[name] = set
+	}
+	w.config.Labels = []estserver.Label{l, lax}
+	device := w.client(w.maker.device(t, pkix.Name{CommonName: "dev1"}, nil))
+	device.front = w.serve(w.another().Handler())
+	refused(t, device.post("simpleenroll", asking("dev1").der(t)), http.StatusForbidden, `"strict"`)
+	granted(t, device.post("lax/simpleenroll", asking("dev1").der(t)))
 }
