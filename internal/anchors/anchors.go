@@ -66,7 +66,10 @@ func New(c Config) (*Set, error) {
 	}
 	s := &Set{config: c, roots: x509.NewCertPool(), intermediates: slices.Clone(c.Intermediates)}
 	for _, root := range c.Roots {
-		s.roots.AddCert(root)
+		s.roots.AddCert(lasting(root))
+		if time.Now().After(root.NotAfter) {
+			c.Logger.Warn("a maker's root has ended; it counts until it is taken out of the configuration", "anchors", c.Name, "root", root.Subject.String())
+		}
 	}
 	var err error
 	if s.lists, err = newLists(c); err != nil {
@@ -74,6 +77,15 @@ func New(c Config) (*Set, error) {
 	}
 	s.responders, err = newResponders(c)
 	return s, err
+}
+
+// lasting gives a copy of a root that is good at any time. What an administrator trusts
+// is a name and a key, which have no end (RFC 5280 §6.1.1 (d)), and devices that were
+// made for life outlive the roots of their makers.
+func lasting(root *x509.Certificate) *x509.Certificate {
+	anchor := *root
+	anchor.NotBefore, anchor.NotAfter = time.Time{}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	return &anchor
 }
 
 // Name gives the set's name.

@@ -74,6 +74,20 @@ func TestDevices(t *testing.T) {
 	})
 }
 
+// A root has no end as long as it is configured; what stands between has.
+func TestEndedRoot(t *testing.T) {
+	past := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+	root := (*authority)(nil).below(t, "Root", past)
+	s := newSet(t, Config{Roots: roots(root), Revocation: CRL, CRLs: []string{write(t, root.crl(t, nil))}})
+	expect(t, s, "", root.device(t, nil))
+	ended := root.below(t, "Ended", past)
+	if err := s.Verify(context.Background(), []*x509.Certificate{ended.device(t, nil), ended.cert}, time.Now()); err == nil {
+		t.Error("an authority that has ended still counts")
+	}
+	pinned := root.device(t, past)
+	expect(t, newSet(t, Config{Roots: []*x509.Certificate{pinned}}), Expired, pinned)
+}
+
 // The certificate that was handed over is somebody else's, too.
 func TestVerifyChangesNothing(t *testing.T) {
 	root := newRoot(t, "Root")
