@@ -25,6 +25,9 @@ func (d *Daemon) Reload(next *config.Config) error {
 	merged.CAA, merged.Log.Level = next.CAA, next.Log.Level
 	merged.EST = next.EST
 	merged.EST.Enabled, merged.EST.CMCRA = d.Config.EST.Enabled, d.Config.EST.CMCRA
+	if err := noDumps(merged.ESTKeysMade()); err != nil {
+		return fmt.Errorf("the new configuration is not used: core dumps cannot be turned off: %w", err)
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(merged.Log.Level)); err != nil {
 		return fmt.Errorf("the new configuration is not used: log.level: %w", err)
