@@ -122,3 +122,6 @@ func (w *seenWriter) WriteHeader(code int) {
 	w.code = code
 	w.ResponseWriter.WriteHeader(code)
 }
+
+// Unwrap lets [http.ResponseController] flush: EST answers go out in two pieces.
+func (w *seenWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
