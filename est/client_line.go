@@ -85,11 +85,10 @@ func (c *Client) dial(ctx context.Context, u *url.URL, l *line, settings *tls.Co
 
 // explainTLS adds to an alert what it most likely means.
 func explainTLS(err error) error {
-	var alert tls.AlertError
-	if !errors.As(err, &alert) {
-		return fmt.Errorf("the TLS handshake failed: %w", err)
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		return fmt.Errorf("the server refused the TLS connection, perhaps because of the client certificate: %w", err)
 	}
-	return fmt.Errorf("the server ended the TLS handshake, perhaps because of the client certificate: %w", err)
+	return err
 }
 
 func (l *line) close() { _ = l.conn.Close() }
