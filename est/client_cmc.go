@@ -35,7 +35,8 @@ type Full struct {
 	Proof *Proof
 	// Revoke asks for a revocation (RFC 5272 §6.11).
 	Revoke *Revocation
-	// Poll asks what became of a request (RFC 5272 §6.12); Transaction is that request's.
+	// Poll asks what became of a request (RFC 5272 §6.12), whose token it is; Transaction is
+	// that request's, and Key, if it is set, the one whose certificate is awaited.
 	Poll []byte
 	// Transaction ties several messages together (RFC 5272 §6.6); nil: a new one.
 	Transaction *big.Int
@@ -125,7 +126,7 @@ func (c *Client) FullCMC(ctx context.Context, f Full) (*FullAnswer, error) {
 		}
 	}
 	o, err := c.do(ctx, errand{
-		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(f.Renews),
+		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(f.Renews), direct: true,
 		build: func(cs *tls.ConnectionState) ([]byte, error) { return m.body(cs) },
 	})
 	if refused, ok := errors.AsType[*StatusError](err); ok && refused.Body != nil {
@@ -133,6 +134,7 @@ func (c *Client) FullCMC(ctx context.Context, f Full) (*FullAnswer, error) {
 	}
 	if pending, ok := errors.AsType[*PendingError](err); ok {
 		pending.Linked = m.linked
+		return nil, c.fullPending(pending, m)
 	}
 	if err != nil {
 		return nil, err
@@ -166,7 +168,7 @@ func (m *fullMessage) body(cs *tls.ConnectionState) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if m.Key != nil {
+	if m.Key != nil && m.Poll == nil {
 		if err := m.addRequest(cs, data, random); err != nil {
 			return nil, err
 		}

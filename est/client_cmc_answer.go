@@ -54,6 +54,21 @@ func (c *Client) fullRefused(refused *StatusError, m *fullMessage) error {
 	return failed
 }
 
+// fullPending makes an error of a 202: with what asks for the request, if the answer says
+// so (RFC 5272 §6.12); otherwise the request itself is repeated (RFC 7030 §4.2.3).
+func (c *Client) fullPending(p *PendingError, m *fullMessage) error {
+	a, err := c.readFull(&reply{status: http.StatusAccepted, media: p.media, body: p.body}, m, true)
+	if err != nil || len(p.body) == 0 {
+		return p
+	}
+	failed := a.failed(http.StatusAccepted, m)
+	if failed == nil || !failed.Pending {
+		return p
+	}
+	failed.After = max(failed.After, p.After)
+	return failed
+}
+
 // readFull reads a response, Full or Simple, and verifies who signed it.
 func (c *Client) readFull(r *reply, m *fullMessage, verified bool) (*FullAnswer, error) {
 	fail := func(reason string, err error) (*FullAnswer, error) {

@@ -1,6 +1,7 @@
 package est
 
 import (
+	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,7 +29,6 @@ type desk struct {
 	state   *tls.ConnectionState
 	reply   func(p *cmc.PKIResponse) // changes the answer
 	status  int
-	secret  Password
 	others  []*x509.Certificate // enclosed besides
 	signed  time.Time
 }
@@ -227,6 +227,15 @@ func TestFullCMCRevokesAndPolls(t *testing.T) {
 	if !ok || !failed.Pending || string(failed.Token) != "tok" || failed.After < 58*time.Minute || failed.Transaction == nil {
 		t.Fatalf("%+v, %v", failed, err)
 	}
+	// The same with the status that RFC 7030 has for it.
+	o.status = http.StatusAccepted
+	_, err = o.client(t, func(c *ClientConfig) {
+		c.Pending = func(context.Context, *PendingError) error { t.Error("repeated, not asked for"); return nil }
+	}).FullCMC(t.Context(), f)
+	if failed, ok = errors.AsType[*FullError](err); !ok || !failed.Pending || string(failed.Token) != "tok" {
+		t.Fatalf("%+v, %v", failed, err)
+	}
+	o.status = http.StatusOK
 	o.reply = nil
 	if _, err := o.client(t, nil).FullCMC(t.Context(), Full{Signer: &holder, Poll: failed.Token, Transaction: failed.Transaction}); err != nil {
 		t.Fatal(err)

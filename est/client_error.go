@@ -71,6 +71,9 @@ type PendingError struct {
 	After     time.Duration // wait at least so long before it is repeated
 	Text      string        // what the server says; ""
 	Linked    bool          // the request was bound to its connection
+
+	media string
+	body  []byte
 }
 
 // Error says how long to wait.

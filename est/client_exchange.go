@@ -20,6 +20,8 @@ type errand struct {
 	candidates []ClientIdentity
 	// secret: the answer is a key.
 	secret bool
+	// direct: a 202 is given back at once, as the operation knows what it says.
+	direct bool
 	// bare: nothing verified the server, so nothing but this is sent (RFC 7030 §4.1.1).
 	bare bool
 }
@@ -60,8 +62,8 @@ func (c *Client) do(ctx context.Context, e errand) (*outcome, error) {
 		case o.status != http.StatusAccepted:
 			return nil, c.refused(e.op, o.reply)
 		}
-		p := &PendingError{Operation: e.op, After: waitOf(o.header, c.config.Now()), Text: words(o.media, o.body)}
-		if c.config.Pending == nil {
+		p := &PendingError{Operation: e.op, After: waitOf(o.header, c.config.Now()), Text: words(o.media, o.body), media: o.media, body: o.body}
+		if c.config.Pending == nil || e.direct {
 			return nil, p
 		}
 		if err := c.config.Pending(ctx, p); err != nil {

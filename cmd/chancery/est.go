@@ -33,7 +33,7 @@ func (p *program) est() *cobra.Command {
 	cmd := group("est", "EST: enrol devices, and see to those that enrol here", estLong)
 	cmd.AddGroup(&cobra.Group{ID: "device", Title: "On a device:"}, &cobra.Group{ID: "admin", Title: "At the server:"})
 	for id, commands := range map[string][]*cobra.Command{
-		"device": {p.estEnroll(), p.estReenroll(), p.estServerKeyGen(), p.estCACerts(), p.estCSRAttrs(), p.estAgent()},
+		"device": {p.estEnroll(), p.estReenroll(), p.estServerKeyGen(), p.estFullCMC(), p.estCACerts(), p.estCSRAttrs(), p.estAgent()},
 		"admin":  p.estAdminCommands(),
 	} {
 		for _, c := range commands {
@@ -192,6 +192,9 @@ func estStatusOf(err error) (status int, ok bool) {
 	_, mismatch := errors.AsType[*est.MismatchError](ours.err)
 	_, redirect := errors.AsType[*est.RedirectError](ours.err)
 	_, busy := errors.AsType[*durable.BusyError](ours.err)
+	full, isFull := errors.AsType[*est.FullError](ours.err)
+	pending = pending || isFull && full.Pending
+	refusedFully := isFull && full.HTTP < http.StatusInternalServerError
 	switch {
 	case pending, busy, refused && (answered.Status >= http.StatusInternalServerError && !answered.Missing() || answered.Status == http.StatusTooManyRequests):
 		return exitLater, true
@@ -199,7 +202,7 @@ func estStatusOf(err error) (status int, ok bool) {
 		return exitUsage, true
 	case refused && answered.Missing(), errors.Is(err, device.ErrNone):
 		return exitNotFound, true
-	case refused, login, server, print, mismatch, redirect, errors.Is(err, device.ErrNobody), est.Is(err, est.Unmet), est.Is(err, est.Untrusted):
+	case refused, refusedFully, login, server, print, mismatch, redirect, errors.Is(err, device.ErrNobody), est.Is(err, est.Unmet), est.Is(err, est.Untrusted):
 		return exitRefused, true
 	}
 	return 0, false

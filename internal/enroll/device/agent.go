@@ -286,6 +286,8 @@ func (d *Device) resume(ctx context.Context, s *State) error {
 		return deployed(d.Reenroll(ctx, s, Ask{}))
 	case est.ServerKeyGen:
 		return deployed(d.ServerKey(ctx, s, Ask{}))
+	case est.FullCMC:
+		return deployed(d.FullEnroll(ctx, s, Full{}))
 	}
 	return deployed(d.Enroll(ctx, s, Ask{}))
 }

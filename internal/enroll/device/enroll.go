@@ -122,6 +122,7 @@ func (d *Device) ServerKey(ctx context.Context, s *State, ask Ask) (*Outcome, er
 type order struct {
 	Ask
 	op     est.Operation
+	full   Full
 	client *est.Client
 	renews *x509.Certificate
 	trust  est.Trust
@@ -338,6 +339,8 @@ func (d *Device) once(ctx context.Context, s *State, o delivery) (*est.Issued, c
 			return nil, nil, err
 		}
 		return &made.Issued, made.Key, nil
+	case est.FullCMC:
+		return d.byCMC(ctx, s, o)
 	case est.SimpleReenroll:
 		got, err := o.client.Reenroll(ctx, o.enrolment)
 		return got, o.enrolment.Key, err
@@ -442,6 +445,9 @@ func final(err error) bool {
 			return false
 		}
 		return refused.Status < http.StatusInternalServerError || refused.Missing()
+	}
+	if refused, ok := errors.AsType[*est.FullError](err); ok {
+		return !refused.Pending && refused.HTTP < http.StatusInternalServerError
 	}
 	_, denied := errors.AsType[*est.LoginError](err)
 	return denied || est.Is(err, est.Unmet) || est.Is(err, est.Unlinked)

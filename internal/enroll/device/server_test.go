@@ -93,6 +93,7 @@ type server struct {
 	below *authority // what issues
 
 	mutex     sync.Mutex
+	clerk     clerk
 	bag       []*x509.Certificate
 	user      string // "user:password" that first enrolments need
 	waits     int    // 202s before each certificate
@@ -141,6 +142,8 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	switch op {
 	case est.CACerts:
 		s.give(w, s.bag...)
+	case est.FullCMC:
+		s.cmc(w, exchange{op, body})
 	case est.CSRAttributes:
 		w.WriteHeader(http.StatusNoContent)
 	default:

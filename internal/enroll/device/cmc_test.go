@@ -1,0 +1,149 @@
+package device
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"chancery/cms"
+	"chancery/cms/cmc"
+	"chancery/est"
+)
+
+// clerk answers /fullcmc.
+type clerk struct {
+	sequence int64    // of publishTrustAnchors; 0: none
+	revoked  []string // serials
+	polls    int
+	granted  *x509.Certificate // what a poll is answered with
+}
+
+func (s *server) cmc(w http.ResponseWriter, x exchange) {
+	der, err := est.Decode(x.body, 1<<20)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	m, err := cmc.Opener{}.Open(der)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	p, status := &cmc.PKIResponse{}, http.StatusOK
+	info := cmc.StatusInfoV2{Status: cmc.Success, Bodies: []cmc.Reference{{ID: cmc.Current}}}
+	key := makeKey(s.t)
+	signer := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "CMC"}, KeyUsage: x509.KeyUsageDigitalSignature}, key)
+	enclosed := [][]byte{signer.Raw, s.below.cert.Raw}
+	for _, q := range m.Data.Requests {
+		r, err := est.ParseRequest(q.PKCS10)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		made := s.grant(r, r.PublicKey)
+		if s.waits > 0 {
+			s.waits--
+			s.clerk.granted, status = made, http.StatusAccepted
+			info.Status, info.Text, info.Pend = cmc.Pending, "the people are asked", &cmc.PendInfo{Token: []byte("tok"), Time: time.Now().Add(time.Second).UTC().Truncate(time.Second)}
+			continue
+		}
+		enclosed = append(enclosed, made.Raw)
+	}
+	if poll, err := cmc.One[cmc.QueryPending](m.Controls()); err == nil && poll != nil && string(poll.Value) == "tok" {
+		s.clerk.polls++
+		enclosed = append(enclosed, s.clerk.granted.Raw)
+	}
+	if r, err := cmc.One[cmc.RevokeRequest](m.Controls()); err == nil && r != nil {
+		s.clerk.revoked = append(s.clerk.revoked, r.Value.Serial.Text(16))
+	}
+	transaction, _ := cmc.One[cmc.TransactionID](m.Controls())
+	nonce, _ := cmc.One[cmc.SenderNonce](m.Controls())
+	err = p.Add(info, transaction.Value, cmc.RecipientNonce(nonce.Value))
+	if s.clerk.sequence > 0 && err == nil {
+		enclosed = append(enclosed, s.ca.cert.Raw)
+		var v cmc.PublishTrustAnchors
+		if v, err = cmc.Publish(big.NewInt(s.clerk.sequence), s.ca.cert.Raw); err == nil {
+			err = p.Add(v)
+		}
+	}
+	if err != nil {
+		s.t.Error(err)
+	}
+	out, err := cmc.FullResponse(p, cmc.Wrapping{Certificates: enclosed, Signers: []cms.Signing{{Key: key, Certificate: signer, Extra: []cms.Attribute{cms.SigningTime(time.Now())}}}})
+	if err != nil {
+		s.t.Error(err)
+	}
+	w.Header().Set("Content-Type", est.PKCS7Mime+"; smime-type="+est.CMCResponse)
+	if status == http.StatusAccepted {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(est.Encode(out, est.Wrapped))
+}
+
+// A request by CMC waits, is asked for by its token from another process, and the
+// certificate that came of it is revoked.
+func TestByCMC(t *testing.T) {
+	s := start(t)
+	s.waits = 1
+	c := &clock{}
+	dir := t.TempDir()
+	at := func(o *Options) { o.Now = c.now }
+	d := s.open(t, dir, at)
+	order := func(d *Device, f Full) error {
+		return locked(t, d, plain, func(state *State) error { _, err := d.FullEnroll(t.Context(), state, f); return err })
+	}
+	err := order(d, Full{Ask: Ask{Fingerprint: s.fingerprint()}})
+	if p, ok := errors.AsType[*est.PendingError](err); !ok || p.Text != "the people are asked" {
+		t.Fatalf("%v", err)
+	}
+	key, err := os.ReadFile(d.path(pendingKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.move(5 * time.Second)
+	if p := pass(t, s.open(t, dir, at)); p.Err != nil || s.clerk.polls != 1 {
+		t.Fatalf("%+v, %d polls", p, s.clerk.polls)
+	}
+	if got, err := os.ReadFile(d.Paths().Key); err != nil || string(got) != string(key) {
+		t.Errorf("another key is certified: %v", err)
+	}
+	state, err := d.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Revoke(t.Context(), state, est.Revocation{Reason: 1}); err != nil || len(s.clerk.revoked) != 1 || s.clerk.revoked[0] != state.Current.Serial {
+		t.Errorf("%v, %v", s.clerk.revoked, err)
+	}
+}
+
+// Published anchors: the first by fingerprint, later ones by a higher number.
+func TestPublished(t *testing.T) {
+	s := start(t)
+	s.clerk.sequence = 5
+	d := s.open(t, t.TempDir(), nil)
+	take := func(fingerprint string) error {
+		return locked(t, d, plain, func(state *State) error { return d.Published(t.Context(), state, fingerprint) })
+	}
+	if err := take(""); !errors.Is(err, ErrNobody) || len(s.asked) > 0 {
+		t.Errorf("%v", err)
+	}
+	if err := take(s.fingerprint()); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(""); !est.Is(err, est.Untrusted) { // the same number again
+		t.Errorf("%v", err)
+	}
+	s.set(func() { s.clerk.sequence = 6 })
+	if err := take(""); err != nil {
+		t.Error(err)
+	}
+	if state, err := d.State(); err != nil || state.Sequence != "6" {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
