@@ -141,8 +141,13 @@ func (p *Pending) evidence(names []ca.Identifier, c *call) []ca.Evidence {
 }
 
 // sendPending answers that the request waits: 202 with Retry-After in seconds and an
-// explicit length (RFC 7030 §4.2.3).
+// explicit length (RFC 7030 §4.2.3). The words are for people: Bouncy Castle, which like
+// strongSwan names no User-Agent, closes a 202 unread, and takes one with a body for cut.
 func (c *call) sendPending(p *Pending) error {
-	return c.send(answer{status: http.StatusAccepted, mediaType: plainText, retryAfter: c.label.RetryAfter,
-		body: fmt.Appendf(nil, "the request %s waits for an administrator's approval; send it again in %d seconds\n", p.ID, int(c.label.RetryAfter.Seconds()))})
+	a := answer{status: http.StatusAccepted, retryAfter: c.label.RetryAfter}
+	if c.r.UserAgent() != "" {
+		a.mediaType = plainText
+		a.body = fmt.Appendf(nil, "the request %s waits for an administrator's approval; send it again in %d seconds\n", p.ID, int(c.label.RetryAfter.Seconds()))
+	}
+	return c.send(a)
 }

@@ -59,6 +59,13 @@ func TestApproval(t *testing.T) {
 		t.Errorf("Retry-After is %q", got.Header.Get("Retry-After"))
 	}
 	row := w.waits(got)
+	// Who names no User-Agent gets no words: Bouncy Castle would take the answer for cut.
+	c.noAgent = true
+	if got := c.linked("simpleenroll", ask, est.ChallengePassword); got.StatusCode != http.StatusAccepted || got.Header.Get("Retry-After") != "90" ||
+		got.Header.Get("Content-Length") != "0" || got.words() != "" {
+		t.Errorf("%s %q %q", got.Status, got.words(), got.head)
+	}
+	c.noAgent = false
 	if row.Identity != "user:alice" || row.Operation != "simpleenroll" || len(row.Names) != 1 || row.Subject != `CN="gw"` || len(row.CSR) == 0 || row.Address == "" {
 		t.Errorf("%+v", row)
 	}
