@@ -28,6 +28,7 @@ var packages = map[string]string{
 	"named":           "bind9",
 	"pg_ctl":          "postgresql",
 	"pkcs11-tool":     "opensc",
+	"pki":             "strongswan-pki",
 	"postgres":        "postgresql",
 	"psql":            "postgresql-client",
 	"softhsm2-util":   "softhsm2",
