@@ -27,6 +27,11 @@ type Full struct {
 	Enrolment
 	// CRMF asks by RFC 4211 instead of PKCS #10.
 	CRMF bool
+	// Sealed is certified instead of Enrolment.Key, which is nil then: a key that can only
+	// decrypt (X25519, or an RSA or ECDH key that is not to sign). It is asked for by
+	// CRMF, and proves itself by decrypting the server's challenge (RFC 5272 §6.7). Signer
+	// or Proof says who asks.
+	Sealed crypto.PrivateKey
 	// Signer signs the message; nil: the key that is to be certified does, or, without
 	// one, nobody.
 	Signer *ClientIdentity
@@ -71,6 +76,12 @@ type FullAnswer struct {
 	Certificates []*x509.Certificate
 	CRLs         [][]byte
 	Server       Server
+
+	outcome   *outcome // nil: a refusal, of this status
+	status    int
+	after     time.Duration // as a refusal's Retry-After says
+	challenge *cmc.EncryptedPOP
+	nonce     cmc.RecipientNonce // that answers the server's own
 }
 
 // FullError is an answer that says no, or not yet.
@@ -125,12 +136,26 @@ func (c *Client) FullCMC(ctx context.Context, f Full) (*FullAnswer, error) {
 			return nil, err
 		}
 	}
+	a, err := c.round(ctx, m)
+	if err == nil && a.challenge != nil && m.Sealed != nil { // once: RFC 5272 §6.7
+		if err = m.prove(a); err == nil {
+			a, err = c.round(ctx, m)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.fullAnswer(a, m)
+}
+
+// round sends the message and reads what came, be it a refusal by CMC.
+func (c *Client) round(ctx context.Context, m *fullMessage) (*FullAnswer, error) {
 	o, err := c.do(ctx, errand{
-		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(f.Renews), direct: true,
+		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(m.Renews), direct: true,
 		build: func(cs *tls.ConnectionState) ([]byte, error) { return m.body(cs) },
 	})
 	if refused, ok := errors.AsType[*StatusError](err); ok && refused.Body != nil {
-		return nil, c.fullRefused(refused, m)
+		return c.fullRefused(refused, m)
 	}
 	if pending, ok := errors.AsType[*PendingError](err); ok {
 		pending.Linked = m.linked
@@ -139,7 +164,12 @@ func (c *Client) FullCMC(ctx context.Context, f Full) (*FullAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.fullAnswer(o, m)
+	a, err := c.readFull(o.reply, m, true)
+	if err != nil {
+		return nil, err
+	}
+	a.outcome = o
+	return a, nil
 }
 
 // fullMessage is a request that lacks only its connection.
@@ -149,6 +179,20 @@ type fullMessage struct {
 	nonce       []byte
 	transaction *big.Int
 	linked      bool
+	answer      *cmc.DecryptedPOP // to the server's challenge; nil
+	answers     cmc.RecipientNonce
+	sealed      *cmc.CertReqMsg // as it was sent
+}
+
+// public is the key that is to be certified, nil when none is.
+func (m *fullMessage) public() crypto.PublicKey {
+	switch half, ok := m.Sealed.(publicHalf); {
+	case ok:
+		return half.Public()
+	case m.Key != nil:
+		return m.Key.Public()
+	}
+	return nil
 }
 
 // body encodes, signs and wraps the message for a connection.
@@ -168,8 +212,13 @@ func (m *fullMessage) body(cs *tls.ConnectionState) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if m.Key != nil && m.Poll == nil {
+	if m.public() != nil && m.Poll == nil {
 		if err := m.addRequest(cs, data, random); err != nil {
+			return nil, err
+		}
+	}
+	if m.answer != nil { // after the request, which keeps its id
+		if err := data.Add(*m.answer, m.answers); err != nil {
 			return nil, err
 		}
 	}
@@ -233,7 +282,7 @@ func (m *fullMessage) addRequest(cs *tls.ConnectionState, data *cmc.PKIData, ran
 		}
 		witness = &w
 	}
-	if m.CRMF {
+	if m.CRMF || m.Sealed != nil {
 		return m.addCRMF(data, witness)
 	}
 	r := *m.draft
@@ -259,6 +308,10 @@ func (m *fullMessage) addRequest(cs *tls.ConnectionState, data *cmc.PKIData, ran
 
 // addCRMF asks by RFC 4211; possession is proved by a signature.
 func (m *fullMessage) addCRMF(data *cmc.PKIData, witness *cmc.POPLinkWitnessV2) error {
+	if m.sealed != nil { // the one that was challenged
+		_, err := data.AddRequest(cmc.Request{CRMF: m.sealed})
+		return err
+	}
 	subject, err := m.draft.request.subject()
 	if err != nil {
 		return err
@@ -280,7 +333,11 @@ func (m *fullMessage) addCRMF(data *cmc.PKIData, witness *cmc.POPLinkWitnessV2) 
 		}
 		message.Request.Controls = append(message.Request.Controls, control)
 	}
-	if err := message.Sign(m.Key, m.draft.hash); err != nil {
+	if m.Sealed != nil {
+		if err := m.askChallenge(message); err != nil {
+			return err
+		}
+	} else if err := message.Sign(m.Key, m.draft.hash); err != nil {
 		return err
 	}
 	_, err = data.AddRequest(cmc.Request{CRMF: message})

@@ -17,20 +17,23 @@ import (
 	"chancery/cms/cmc"
 )
 
-// fullAnswer reads a success.
-func (c *Client) fullAnswer(o *outcome, m *fullMessage) (*FullAnswer, error) {
-	a, err := c.readFull(o.reply, m, true)
-	if err != nil {
-		return nil, err
+// fullAnswer judges an answer.
+func (c *Client) fullAnswer(a *FullAnswer, m *fullMessage) (*FullAnswer, error) {
+	failed := a.failed(a.status, m)
+	if failed == nil && a.outcome == nil {
+		failed = &FullError{HTTP: a.status, Statuses: a.Statuses}
 	}
-	a.Server = o.server
-	if failed := a.failed(o.status, m); failed != nil {
+	if failed != nil {
+		failed.After = max(failed.After, a.after)
 		return nil, failed
 	}
-	if m.Key == nil {
+	a.Server = a.outcome.server
+	public := m.public()
+	if public == nil {
 		return a, nil
 	}
-	a.Issued, err = c.choose(FullCMC, o, choice{a.Certificates, m.Key.Public(), m.Renews})
+	var err error
+	a.Issued, err = c.choose(FullCMC, a.outcome, choice{a.Certificates, public, m.Renews})
 	if err != nil {
 		return nil, err
 	}
@@ -38,20 +41,14 @@ func (c *Client) fullAnswer(o *outcome, m *fullMessage) (*FullAnswer, error) {
 	return a, m.compare(m.draft.request, a.Issued)
 }
 
-// fullRefused makes an error of a CMC response that came with an error's status.
-func (c *Client) fullRefused(refused *StatusError, m *fullMessage) error {
+// fullRefused reads a CMC response that came with an error's status.
+func (c *Client) fullRefused(refused *StatusError, m *fullMessage) (*FullAnswer, error) {
 	a, err := c.readFull(&reply{status: refused.Status, media: refused.Media, body: refused.Body}, m, true)
-	if err != nil { // the status alone is to be believed
-		return refused
+	if err != nil || a.Signer == nil { // the status alone is to be believed
+		return nil, refused
 	}
-	failed := a.failed(refused.Status, m)
-	if failed == nil {
-		failed = &FullError{HTTP: refused.Status, Statuses: a.Statuses}
-	}
-	if failed.After == 0 {
-		failed.After = refused.RetryAfter
-	}
-	return failed
+	a.after = refused.RetryAfter
+	return a, nil
 }
 
 // fullPending makes an error of a 202: with what asks for the request, if the answer says
@@ -82,7 +79,7 @@ func (c *Client) readFull(r *reply, m *fullMessage, verified bool) (*FullAnswer,
 	if err != nil {
 		return fail("is no PKI response", err)
 	}
-	a := &FullAnswer{CRLs: message.CRLs()}
+	a := &FullAnswer{CRLs: message.CRLs(), status: r.status}
 	for _, one := range message.Certificates() {
 		if parsed, err := x509.ParseCertificate(one); err == nil {
 			a.Certificates = append(a.Certificates, parsed)
@@ -175,7 +172,18 @@ func (a *FullAnswer) read(message *cmc.Message, m *fullMessage) error {
 	if nonce != nil && !bytes.Equal(nonce.Value, m.nonce) {
 		return errors.New("it has another recipientNonce: it is somebody else's answer, or an old one")
 	}
-	return nil
+	theirs, err := cmc.One[cmc.SenderNonce](controls)
+	if err != nil {
+		return err
+	}
+	if theirs != nil {
+		a.nonce = cmc.RecipientNonce(theirs.Value)
+	}
+	challenge, err := cmc.One[cmc.EncryptedPOP](controls)
+	if err == nil && challenge != nil {
+		a.challenge = &challenge.Value
+	}
+	return err
 }
 
 // failed gives the error that the statuses are, nil when they are none.

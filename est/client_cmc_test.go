@@ -30,7 +30,9 @@ type desk struct {
 	reply   func(p *cmc.PKIResponse) // changes the answer
 	status  int
 	others  []*x509.Certificate // enclosed besides
-	signed  time.Time
+	// challenge tells whether a request is challenged first, and with what.
+	challenge func(q cmc.Request, p *cmc.PKIResponse) bool
+	signed    time.Time
 }
 
 func newDesk(t *testing.T) *desk {
@@ -67,6 +69,9 @@ func (o *desk) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, q := range o.data.Requests {
 		bodies = append(bodies, cmc.Reference{ID: q.ID})
+		if answered, _ := cmc.One[cmc.DecryptedPOP](o.data.Controls); o.challenge != nil && answered == nil {
+			continue
+		}
 		if made := o.grant(q); made != nil {
 			enclosed = append(enclosed, made.Raw)
 		}
@@ -81,6 +86,9 @@ func (o *desk) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if o.reply != nil {
 		o.reply(p)
+	}
+	if o.challenge != nil {
+		o.challenge(o.data.Requests[0], p)
 	}
 	signing := cms.Signing{Key: o.key, Certificate: o.cert, Extra: []cms.Attribute{cms.SigningTime(o.signed)}}
 	out, err := cmc.FullResponse(p, cmc.Wrapping{Certificates: enclosed, Signers: []cms.Signing{signing}})
@@ -117,7 +125,7 @@ func (o *desk) grant(q cmc.Request) *x509.Certificate {
 		}
 		return o.certified(p)
 	}
-	if proof, err := q.CRMF.Possession(cmc.Options{}); err != nil || proof != cmc.Signed {
+	if proof, err := q.CRMF.Possession(cmc.Options{}); err != nil || proof != cmc.Signed && o.challenge == nil {
 		o.t.Errorf("%s, %v", proof, err)
 	}
 	template.RawSubject = q.CRMF.Request.Template.Subject
@@ -291,6 +299,54 @@ func TestFullCMCRefusals(t *testing.T) {
 		bend()
 		if a, err := o.client(t, nil).FullCMC(t.Context(), Full{Enrolment: device(t)}); err == nil {
 			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
+// A key that can only decrypt proves itself by the server's challenge.
+func TestFullCMCOfAKeyThatCannotSign(t *testing.T) {
+	for name, key := range map[string]crypto.PrivateKey{"ECDH": testKey(t), "RSA": identityKey} {
+		for _, honest := range []bool{true, false} {
+			o := newDesk(t)
+			holder := identity(t, o.ca, x509.Certificate{Subject: pkix.Name{CommonName: "holder"}})
+			var proof []byte
+			o.challenge = func(q cmc.Request, p *cmc.PKIResponse) bool {
+				if answer, err := cmc.One[cmc.DecryptedPOP](o.data.Controls); err == nil && answer != nil {
+					err := answer.Value.Verify(proof, q, cmc.Options{})
+					nonce, _ := cmc.One[cmc.RecipientNonce](o.data.Controls)
+					if err != nil || string(nonce.Value) != "challenge-nonce" {
+						t.Errorf("%s: %v", name, err)
+					}
+					return false
+				}
+				asked := q
+				if !honest { // to somebody else
+					other := *q.CRMF
+					der, _ := x509.MarshalPKIXPublicKey(testKey(t).Public())
+					other.Request.Template.PublicKey = der
+					asked.CRMF = &other
+				}
+				c, value, err := cmc.NewChallenge(cmc.Challenged{Request: asked})
+				if err != nil {
+					t.Error(err)
+				}
+				proof = value
+				need := cmc.POPMissing
+				p.Controls[0] = control(t, cmc.StatusInfoV2{Status: cmc.POPRequired, Bodies: []cmc.Reference{{ID: q.ID}}, Fail: &need})
+				if err := p.Add(c, cmc.SenderNonce("challenge-nonce")); err != nil {
+					t.Error(err)
+				}
+				return true
+			}
+			e := device(t)
+			e.Key = nil
+			a, err := o.client(t, nil).FullCMC(t.Context(), Full{Enrolment: e, Sealed: key, Signer: &holder})
+			switch {
+			case honest && (err != nil || !sameKey(a.Issued.Certificate.PublicKey, key.(publicHalf).Public())):
+				t.Errorf("%s: %+v, %v", name, a, err)
+			case !honest && err == nil:
+				t.Errorf("%s: another's challenge is answered", name)
+			}
 		}
 	}
 }

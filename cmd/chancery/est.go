@@ -48,6 +48,7 @@ func (p *program) est() *cobra.Command {
 type estFlags struct {
 	dir, server, label                    string
 	anchors, implicit, fingerprint        string
+	given                                 bool // the fingerprint, be it empty
 	keepImplicit, implicitSecrets         bool
 	user, password, secret, revocation    string
 	makerCert, makerKey                   string
@@ -202,7 +203,7 @@ func estStatusOf(err error) (status int, ok bool) {
 		return exitUsage, true
 	case refused && answered.Missing(), errors.Is(err, device.ErrNone):
 		return exitNotFound, true
-	case refused, refusedFully, login, server, print, mismatch, redirect, errors.Is(err, device.ErrNobody), est.Is(err, est.Unmet), est.Is(err, est.Untrusted):
+	case errors.Is(err, errNo), refused, refusedFully, login, server, print, mismatch, redirect, errors.Is(err, device.ErrNobody), est.Is(err, est.Unmet), est.Is(err, est.Untrusted):
 		return exitRefused, true
 	}
 	return 0, false
@@ -216,6 +217,7 @@ func (p *program) onDevice(cmd *cobra.Command, f *estFlags, do func(context.Cont
 	if f.dir == "" {
 		return &usageError{cmd: cmd, text: "something is missing: the directory for the device's keys and certificates (--dir DIR)"}
 	}
+	f.given = cmd.Flags().Changed("fingerprint")
 	d, err := p.openDevice(f.dir, !f.noWait)
 	if err != nil {
 		return &estError{err}
@@ -250,7 +252,7 @@ func (p *program) openDevice(dir string, wait bool) (*device.Device, error) {
 // ask reads the secrets that the flags name.
 func (p *program) estAsk(f *estFlags) (device.Ask, error) {
 	a := device.Ask{Fingerprint: f.fingerprint, Anew: f.anew, Where: &device.Login{User: f.user}}
-	if f.fingerprint != "" {
+	if f.fingerprint != "" || f.given { // an empty one is a mistake in a script, not a wish to be asked
 		if _, _, err := est.ParseFingerprint(f.fingerprint); err != nil {
 			return a, badInput("--fingerprint: %v", err)
 		}

@@ -162,6 +162,20 @@ type wishesShown struct {
 	Requirements []string `json:"list"` // as it came
 }
 
+// wishNames are what people call the usual ones.
+var wishNames = map[string]string{
+	"2.5.29.15": "key usage", "2.5.29.37": "extended key usage", "2.5.29.17": "subject alternative name", "2.5.29.19": "basic constraints",
+	"2.5.4.3": "common name", "2.5.4.5": "serial number", "2.5.4.10": "organization", "2.5.4.11": "organizational unit", "2.5.4.6": "country",
+	est.OIDMACAddress.String(): "MAC address (--mac)", est.OIDUnstructuredName.String(): "unstructured name (--unstructured-name)",
+}
+
+func wishName(kind asn1.ObjectIdentifier) string {
+	if name := wishNames[kind.String()]; name != "" {
+		return name + ", " + kind.String()
+	}
+	return kind.String()
+}
+
 func (p *program) showWishes(list est.CSRAttrs) error {
 	out := wishesShown{Requirements: []string{}}
 	for _, w := range list {
@@ -173,7 +187,7 @@ func (p *program) showWishes(list est.CSRAttrs) error {
 	}
 	texts := func(kinds []asn1.ObjectIdentifier) (all []string) {
 		for _, k := range kinds {
-			all = append(all, k.String())
+			all = append(all, wishName(k))
 		}
 		return all
 	}
@@ -182,10 +196,10 @@ func (p *program) showWishes(list est.CSRAttrs) error {
 		out.Hash = w.Hash.String()
 	}
 	for _, e := range w.Extensions {
-		out.Extensions = append(out.Extensions, e.ID.String())
+		out.Extensions = append(out.Extensions, wishName(e.ID))
 	}
 	for _, a := range w.Attributes {
-		out.Attributes = append(out.Attributes, a.Type.String())
+		out.Attributes = append(out.Attributes, wishName(a.Type))
 	}
 	if w.IdentityLinking {
 		out.Linking = append(out.Linking, "identity")
