@@ -132,6 +132,8 @@ func (r *Request) want(e ExtensionTemplate) error {
 	}
 	i := slices.IndexFunc(r.Extensions, func(f pkix.Extension) bool { return f.Id.Equal(e.ID) })
 	switch {
+	case i < 0 && e.Value == nil && e.ID.Equal(oidSubjectDirectoryAttributes):
+		return r.directMAC(e.Critical)
 	case i < 0 && e.Value == nil:
 		return fault(Unmet, "the server wants the extension %s: say which value", e.ID)
 	case i < 0:
@@ -141,6 +143,22 @@ func (r *Request) want(e ExtensionTemplate) error {
 	default:
 		r.Extensions[i].Critical = e.Critical
 	}
+	return nil
+}
+
+// directMAC says the attribute macAddress in the extension, too, in which a template can
+// ask for it (RFC 9908 §5.2).
+func (r *Request) directMAC(critical bool) error {
+	i := slices.IndexFunc(r.Attributes, func(a cms.Attribute) bool { return a.Type.Equal(OIDMACAddress) })
+	if i < 0 {
+		return fault(Unmet, "the server wants to be told %s, in the extension subjectDirectoryAttributes: say it", describe(OIDMACAddress))
+	}
+	e, err := SubjectDirectoryAttributes(r.Attributes[i])
+	if err != nil {
+		return err
+	}
+	e.Critical = critical
+	r.Extensions = append(r.Extensions, e)
 	return nil
 }
 

@@ -69,8 +69,11 @@ type Label struct {
 	// "192.0.2.0/24", "CN=*", "uri:urn:dev:*", "*" (everything). [] = ["own"], and with
 	// manual whatever an approver lets pass. A password may have patterns of its own.
 	Names []string `toml:"names"`
-	// A person approves every request, renewals too: "chancery est requests".
+	// A person approves each certificate: "chancery est requests". Who renews his own,
+	// with its subject and names, needs no word again.
 	Manual bool `toml:"manual"`
+	// With manual: a person approves renewals too.
+	ManualRenewals bool `toml:"manual_renewals"`
 	// How long a request waits for that. "0s" = est.pending_life.
 	PendingLife Duration `toml:"pending_life"`
 	// After how long the client is told to ask again. "0s" = est.retry_after.
@@ -91,6 +94,9 @@ type Label struct {
 	RANames []string `toml:"ra_names"`
 	// Registration authorities need not bind requests to the connection.
 	RAUnlinked bool `toml:"ra_unlinked"`
+	// Clients are asked for their MAC address, in csrattrs; who tells it has it in the
+	// ledger's event of the certificate. Nobody is refused who does not.
+	MACAddress bool `toml:"mac_address"`
 	// A client may change subject and names when it renews (RFC 6402 section 2.8),
 	// within names.
 	ChangeSubject bool `toml:"change_subject"`

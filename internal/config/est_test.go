@@ -106,6 +106,7 @@ func TestESTBad(t *testing.T) {
 		{"[[est.label]]\nras = ['ra']", "est.label[1].ras", "say what they may ask for"},
 		{"[[est.label]]\nras = ['ra']\nra_names = ['*']\naccept = ['password']", "est.label[1].ras", "authenticate by certificate"},
 		{"[[est.label]]\nnames = ['']", "est.label[1].names", "names nothing"},
+		{"[[est.label]]\nmanual_renewals = true", "est.label[1].manual_renewals", "means nothing without manual"},
 		{"[[est.label]]\nwrap = 'no'", "est.label[1].wrap", "not one of auto"},
 		{"[[est.label]]\npending_life = '1s'", "est.label[1].pending_life", "choose from"},
 		{"[[est.label]]\nquota = '3'", "est.label[1].quota", "as \"300/3h\""},

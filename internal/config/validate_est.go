@@ -138,6 +138,9 @@ func (v *checker) label(key string, l *Label, makers map[string]bool) {
 	if len(l.RAs) > 0 && len(l.RANames) == 0 {
 		v.report(key+".ras", "say what they may ask for: ra_names = [\"*.iot.example\"]; \"*\" is everything")
 	}
+	if l.ManualRenewals && !l.Manual {
+		v.report(key+".manual_renewals", "means nothing without manual")
+	}
 	if l.Wrap != "" {
 		v.oneOf(key+".wrap", l.Wrap, "auto", "wrapped", "bare")
 	}

@@ -68,7 +68,7 @@ func estConfig(c *config.Config, log *slog.Logger) (estserver.Config, error) {
 
 func estLabel(l *config.Label) (estserver.Label, error) {
 	out := estserver.Label{
-		Name: l.Name, Profile: l.Profile, Holders: l.Holders, Makers: l.Makers, Names: l.Names, Manual: l.Manual,
+		Name: l.Name, Profile: l.Profile, Holders: l.Holders, Makers: l.Makers, Names: l.Names, Manual: l.Manual, ManualRenewals: l.ManualRenewals, MACAddress: l.MACAddress,
 		PendingLife: l.PendingLife.Std(), RetryAfter: l.RetryAfter.Std(), PendingLimit: l.PendingLimit,
 		RequireLinking: l.RequireLinking, ChallengeSecret: l.ChallengeSecret, RAs: l.RAs, RANames: l.RANames, RAUnlinked: l.RAUnlinked,
 		ChangeSubject: l.ChangeSubject, ExpiredGrace: l.ExpiredGrace.Std(), RevokeOld: l.RevokeOld, Wrap: l.Wrap,

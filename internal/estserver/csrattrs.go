@@ -50,20 +50,29 @@ func (s *Server) demand(c *call) (est.Demand, error) {
 		return d, err
 	}
 	d.Extensions = uses
+	if c.label.MACAddress {
+		// No attribute of a template can be left to the client; an extension can, and in
+		// this one a request may tell the address as well (RFC 9908 §3.4, §5.2).
+		d.Extensions = append(d.Extensions, est.ExtensionTemplate{ID: oidSubjectDirectoryAttributes})
+	}
 	return d, s.nameDemands(c, profile, &d)
 }
 
 // asks lists the attributes that a label wants the client to fill in: the binding to the
 // connection under every identifier that it is accepted in (RFC 7030 §4.5.2, RFC 7894
-// §3.3), unless who asks is exempt.
-func (l *Label) asks(who Identity) []asn1.ObjectIdentifier {
-	if !l.RequireLinking || who.RA && l.RAUnlinked {
-		return nil
+// §3.3), unless who asks is exempt, and its MAC address.
+func (l *Label) asks(who Identity) (all []asn1.ObjectIdentifier) {
+	switch {
+	case !l.RequireLinking || who.RA && l.RAUnlinked:
+	case l.ChallengeSecret:
+		all = append(all, est.OIDIdentityLinking)
+	default:
+		all = append(all, est.OIDChallengePassword, est.OIDIdentityLinking)
 	}
-	if l.ChallengeSecret {
-		return []asn1.ObjectIdentifier{est.OIDIdentityLinking}
+	if l.MACAddress {
+		all = append(all, est.OIDMACAddress)
 	}
-	return []asn1.ObjectIdentifier{est.OIDChallengePassword, est.OIDIdentityLinking}
+	return all
 }
 
 // keySpec gives a profile's kind of key in the words of [est.ParseKeySpec], and the
@@ -85,6 +94,8 @@ func keySpec(kind string) (string, crypto.Hash) {
 var (
 	oidKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
+
+	oidSubjectDirectoryAttributes = asn1.ObjectIdentifier{2, 5, 29, 9}
 )
 
 // usageDemands gives the key usages that certificates will have. A key usage that

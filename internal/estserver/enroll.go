@@ -65,8 +65,18 @@ func (s *Server) asked(c *call) (Ask, error) {
 	if err != nil {
 		return ask, err
 	}
+	ask.Detail = map[string]string{}
 	if has {
-		ask.Detail = map[string]string{"revocation_challenge": "not kept"}
+		ask.Detail["revocation_challenge"] = "not kept"
+	}
+	if c.label.MACAddress {
+		mac, has, err := c.request.MACAddress()
+		if err != nil {
+			return ask, err
+		}
+		if has {
+			ask.Detail["mac_address"] = clip(mac)
+		}
 	}
 	ask.Linking, err = s.link(c)
 	return ask, err
@@ -88,9 +98,6 @@ func (s *Server) enrol(c *call, ask Ask, change *est.NameChange) error {
 	n := names(c.request)
 	if change != nil {
 		n = requestNames{subject: change.Subject, san: change.SAN}
-		if ask.Detail == nil {
-			ask.Detail = map[string]string{}
-		}
 		ask.Detail["changed_from"] = rdnText(c.request.RawSubject)
 	}
 	var err error

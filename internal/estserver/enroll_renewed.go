@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"chancery/internal/ca"
@@ -69,15 +70,8 @@ func (s *Server) found(c *call, n requestNames) (*ca.Record, error) {
 // RANames. A user needs the names to be his by policy, and that revokes nobody's
 // certificate.
 func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
-	if c.who.RA {
+	if c.who.RA || c.had(r) {
 		return true
-	}
-	if r.By.Room == Room {
-		certificate, user := splitIdentity(r.By.ID)
-		mine, me := splitIdentity(c.who.String())
-		if user != "" && user == me || certificate != "" && certificate == mine && user == me {
-			return true
-		}
 	}
 	if c.who.Record != nil && len(cert.Subject.Names) > 0 && ca.SameName(cert.RawSubject, c.who.Certificate.RawSubject) {
 		return true
@@ -88,6 +82,55 @@ func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
 	h := holdingOf(cert)
 	_, err := c.authorise(&Ask{Names: h.names, Subject: h.subject}, nil)
 	return err == nil
+}
+
+// had tells whether a certificate was had by the same user, or with the same
+// certificate, as ask now.
+func (c *call) had(r *ca.Record) bool {
+	if r.By.Room != Room {
+		return false
+	}
+	certificate, user := splitIdentity(r.By.ID)
+	mine, me := splitIdentity(c.who.String())
+	return user != "" && user == me || certificate != "" && certificate == mine && user == me
+}
+
+// needsNoWord tells whether what waits for a person elsewhere under a label with Manual
+// is a renewal of one's own certificate, for which the word was given: the one that is
+// presented, or that this identity had, of the label's profile, with the same subject and
+// names, and proven without a person. Registration authorities have none of their own
+// here, and keys that we make are new to everybody.
+func (s *Server) needsNoWord(c *call, ask *Ask, evidence []ca.Evidence) bool {
+	if c.label.ManualRenewals || c.who.RA || ask.Key == nil {
+		return false
+	}
+	old := ask.Renews
+	if old == nil {
+		old = c.who.Record // simpleenroll, with one's present certificate
+	}
+	if old == nil || old.Profile != c.label.Profile {
+		return false
+	}
+	if presented := c.who.Record != nil && c.who.Record.Serial == old.Serial; !presented && !c.had(old) {
+		return false
+	}
+	h, err := holdingRenewed(old)
+	if err != nil || h.subject != ask.Subject || !sameIdentifiers(h.names, ask.Names) {
+		return false
+	}
+	return !slices.ContainsFunc(ask.Names, func(n ca.Identifier) bool {
+		return !slices.ContainsFunc(evidence, func(e ca.Evidence) bool {
+			return e.Identifier == n && slices.Contains(s.profile(c).Evidence, e.Method)
+		})
+	})
+}
+
+// sameIdentifiers compares names as sets.
+func sameIdentifiers(a, b []ca.Identifier) bool {
+	within := func(a, b []ca.Identifier) bool {
+		return !slices.ContainsFunc(a, func(n ca.Identifier) bool { return !slices.Contains(b, n) })
+	}
+	return within(a, b) && within(b, a)
 }
 
 // splitIdentity takes the text of [Identity.String] apart.

@@ -56,7 +56,7 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 		return Result{}, err
 	}
 	req := ca.Request{By: c.who.principal(), Key: ask.Key, Names: ask.Names, Subject: ask.Subject, Profile: c.label.Profile, Evidence: evidence}
-	if c.label.Manual {
+	if c.label.Manual && !s.needsNoWord(c, &ask, evidence) {
 		row, err := s.approval(ctx, c, &ask)
 		if err != nil || row.State == Undecided {
 			return Result{Pending: row}, err

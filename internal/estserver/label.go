@@ -65,7 +65,9 @@ type Label struct {
 	// Names are patterns of what may be asked for; see [pattern]. Empty: "own" alone,
 	// and where Manual is set whatever the approver lets pass.
 	Names  []string
-	Manual bool // a person approves each request (RFC 7030 §4.2.3)
+	Manual bool // a person approves each request (RFC 7030 §4.2.3), but for renewals of one's own
+	// ManualRenewals has renewals approved, too, where Manual is set.
+	ManualRenewals bool
 	// PendingLife is how long a request waits for that; 0: a week. RetryAfter is what
 	// the client is told; 0: five minutes. PendingLimit is how many requests of one
 	// identity may wait; 0: 20.
@@ -81,6 +83,7 @@ type Label struct {
 	// them from linking. They are exempt from Quota.
 	RAs, RANames []string
 	RAUnlinked   bool
+	MACAddress   bool // csrattrs asks for macAddress (RFC 7030 §4.5.2); nobody is refused without
 	// ChangeSubject honours ChangeSubjectName (RFC 6402 §2.8), within Names.
 	ChangeSubject bool
 	ExpiredGrace  time.Duration // how long after its end a certificate can be renewed with

@@ -73,6 +73,7 @@ type LabelShown struct {
 	Names          []string        `json:"names"`
 	Makers         []string        `json:"makers"`
 	Manual         bool            `json:"manual"`
+	ManualRenewals bool            `json:"manual_renewals"`
 	RequireLinking bool            `json:"require_linking"`
 }
 
@@ -89,7 +90,7 @@ func (s *Server) listLabels(context.Context, admin.Caller, struct{}) (LabelsShow
 	for i := range s.Labels {
 		l := &s.Labels[i]
 		one := LabelShown{Name: l.Name, Path: est.WellKnown, Profile: l.Profile, Accept: []string{}, Names: append([]string{}, l.Names...),
-			Makers: append([]string{}, l.Makers...), Manual: l.Manual, RequireLinking: l.RequireLinking}
+			Makers: append([]string{}, l.Makers...), Manual: l.Manual, ManualRenewals: l.ManualRenewals, RequireLinking: l.RequireLinking}
 		if l.Name != "" {
 			one.Path += "/" + l.Name
 		}
