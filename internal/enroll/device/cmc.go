@@ -3,9 +3,11 @@ package device
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"chancery/est"
 )
@@ -123,6 +125,11 @@ func (d *Device) Published(ctx context.Context, s *State, fingerprint string) er
 			return &FileError{Path: d.path(stateFile), Reason: "this file is damaged: the sequence number of the published anchors is no number"}
 		}
 		last = n
+	}
+	same := func(a, b []*x509.Certificate) bool { return slices.EqualFunc(a, b, (*x509.Certificate).Equal) }
+	if last != nil && a.Publication.Sequence.Cmp(last) == 0 && same(a.Publication.Anchors, trust.Explicit) {
+		d.tell(Anchored, "nothing new is published")
+		return nil
 	}
 	after, err := trust.Publish(a.Publication, last, d.options.Now())
 	if err != nil {
