@@ -57,7 +57,7 @@ type Issuer struct {
 	hash       crypto.Hash
 
 	practiceOnce sync.Once
-	practiceKey  crypto.Signer
+	practiceKey  practice
 	practiceErr  error
 }
 
@@ -152,21 +152,32 @@ func (i *Issuer) setAlgorithm(key crypto.PublicKey) error {
 	return nil
 }
 
+// practice is a throw-away key and a signature that it once made, of a text without
+// meaning.
+type practice struct {
+	crypto.Signer
+	signature []byte
+}
+
 // practice gives the throw-away key under which drafts are encoded and linted.
 // It has the issuer's algorithm and lives as long as the process.
-func (i *Issuer) practice() (crypto.Signer, error) {
+func (i *Issuer) practice() (practice, error) {
 	i.practiceOnce.Do(func() {
+		p := &i.practiceKey
 		switch i.algorithm {
 		case x509.ECDSAWithSHA256:
-			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			p.Signer, i.practiceErr = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		case x509.ECDSAWithSHA384:
-			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+			p.Signer, i.practiceErr = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 		case x509.ECDSAWithSHA512:
-			i.practiceKey, i.practiceErr = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+			p.Signer, i.practiceErr = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 		case x509.SHA256WithRSA:
-			i.practiceKey, i.practiceErr = rsa.GenerateKey(rand.Reader, 2048)
+			p.Signer, i.practiceErr = rsa.GenerateKey(rand.Reader, 2048)
 		default:
-			_, i.practiceKey, i.practiceErr = ed25519.GenerateKey(rand.Reader)
+			_, p.Signer, i.practiceErr = ed25519.GenerateKey(rand.Reader)
+		}
+		if i.practiceErr == nil {
+			p.signature, i.practiceErr = signBytes(p, i.hash, []byte("practice"))
 		}
 	})
 	return i.practiceKey, i.practiceErr

@@ -1,10 +1,13 @@
 package ca
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"chancery/internal/lint"
@@ -23,9 +26,9 @@ type Warrant struct {
 	spent  atomic.Bool
 }
 
-// prepare encodes the draft once, under a throw-away key of the issuer's
-// algorithm, and lints the result. The bytes that were linted are the bytes
-// that will be signed.
+// prepare encodes the draft once and lints the result, completed with a signature that
+// a throw-away key of the issuer's algorithm has made of something else: no lint looks
+// at more than its form. The bytes that were linted are the bytes that will be signed.
 func (d *Draft) prepare() (*Warrant, error) {
 	t := d.template
 	t.SignatureAlgorithm = d.issuer.algorithm
@@ -35,19 +38,37 @@ func (d *Draft) prepare() (*Warrant, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &t, parent, d.key, practice)
-	if err != nil {
+	text := scribe{Signer: practice}
+	if _, err := x509.CreateCertificate(rand.Reader, &t, parent, d.key, &text); !errors.Is(err, errWritten) {
 		return nil, Errorf(Invalid, "the certificate cannot be encoded").because(err)
 	}
-	cert, err := x509.ParseCertificate(der)
+	der, err := assemble(text.tbs, practice.signature)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := x509.ParseCertificate(der); err != nil {
 		return nil, Errorf(Internal, "the encoded certificate cannot be read back").because(err)
 	}
 	findings, err := d.lints.Certificate(der)
 	if err := pass(findings, err); err != nil {
 		return nil, err
 	}
-	return &Warrant{tbs: cert.RawTBSCertificate, issuer: d.issuer.ID}, nil
+	return &Warrant{tbs: text.tbs, issuer: d.issuer.ID}, nil
+}
+
+// scribe stands where crypto/x509 wants a signer: it keeps the text that it is given to
+// sign and makes no signature, which would be made, verified and thrown away.
+type scribe struct {
+	crypto.Signer
+	tbs []byte
+}
+
+var errWritten = errors.New("the text is written; nothing is signed")
+
+// SignMessage implements [crypto.MessageSigner], which crypto/x509 shows the whole text.
+func (s *scribe) SignMessage(_ io.Reader, text []byte, _ crypto.SignerOpts) ([]byte, error) {
+	s.tbs = bytes.Clone(text)
+	return nil, errWritten
 }
 
 // pass turns lint findings into an answer: an error or worse stops issuance and
@@ -76,10 +97,6 @@ func (i *Issuer) sign(w *Warrant) ([]byte, error) {
 	if i.signer == nil {
 		return nil, Errorf(Unavailable, "the key of issuer %s is not on this machine", i.Name)
 	}
-	algorithm, err := signatureAlgorithm(w.tbs)
-	if err != nil {
-		return nil, err
-	}
 	signature, err := signBytes(i.signer, i.hash, w.tbs)
 	if err != nil {
 		return nil, Errorf(Unavailable, "the key of issuer %s did not sign", i.Name).because(err)
@@ -88,9 +105,18 @@ func (i *Issuer) sign(w *Warrant) ([]byte, error) {
 	if err := check.CheckSignature(i.algorithm, w.tbs, signature); err != nil {
 		return nil, Errorf(Internal, "the key of issuer %s made a wrong signature; nothing was handed out", i.Name).because(err)
 	}
+	return assemble(w.tbs, signature)
+}
+
+// assemble completes a TBSCertificate or TBSCertList with a signature of it.
+func assemble(tbs, signature []byte) ([]byte, error) {
+	algorithm, err := signatureAlgorithm(tbs)
+	if err != nil {
+		return nil, err
+	}
 	var b cryptobyte.Builder
 	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(w.tbs)
+		b.AddBytes(tbs)
 		b.AddBytes(algorithm)
 		b.AddASN1BitString(signature)
 	})
