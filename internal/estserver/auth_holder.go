@@ -2,9 +2,12 @@ package estserver
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"chancery/est"
@@ -12,16 +15,25 @@ import (
 )
 
 // authorities are the certificates of our own authorities, as parsed once for a
-// picture of the hierarchy.
+// picture of the hierarchy, and what came of verifying others under them.
 type authorities struct {
 	of    *ca.Issuers
 	certs []*x509.Certificate
+
+	mu      sync.Mutex
+	records map[[sha256.Size]byte]*ca.Record // by certificate; see remember
 }
+
+// maxRemembered bounds the certificates of which a record is remembered.
+const maxRemembered = 4096
 
 // issuedHere tells whether one of our authorities, active or retired, signed the
 // certificate. That its name stands in it says nothing.
-func (s *Server) issuedHere(cert *x509.Certificate) bool {
-	for _, authority := range s.authoritiesNow() {
+func (a *authorities) issuedHere(cert *x509.Certificate) bool {
+	if a.remembered(cert) != nil {
+		return true
+	}
+	for _, authority := range a.certs {
 		if bytes.Equal(authority.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(authority) == nil {
 			return true
 		}
@@ -29,12 +41,32 @@ func (s *Server) issuedHere(cert *x509.Certificate) bool {
 	return false
 }
 
-func (s *Server) authoritiesNow() []*x509.Certificate {
+// remember keeps the record of a certificate that one of the authorities signed and
+// that is, to the octet, the one that the ledger has: neither can change. Whoever comes
+// again with it need not be verified again; whether it was revoked is asked each time.
+func (a *authorities) remember(cert *x509.Certificate, r ca.Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.records) >= maxRemembered {
+		clear(a.records)
+	}
+	a.records[sha256.Sum256(cert.Raw)] = &r
+}
+
+// remembered gives what was remembered of a certificate, nil if nothing was.
+func (a *authorities) remembered(cert *x509.Certificate) *ca.Record {
+	key := sha256.Sum256(cert.Raw)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.records[key]
+}
+
+func (s *Server) authoritiesNow() *authorities {
 	issuers := s.Authority.Issuers()
 	if known := s.explicit.Load(); known != nil && known.of == issuers {
-		return known.certs
+		return known
 	}
-	next := &authorities{of: issuers}
+	next := &authorities{of: issuers, records: map[[sha256.Size]byte]*ca.Record{}}
 	for _, i := range issuers.List() {
 		if len(i.Certs) == 0 {
 			continue
@@ -44,14 +76,34 @@ func (s *Server) authoritiesNow() []*x509.Certificate {
 		}
 	}
 	s.explicit.Store(next)
-	return next.certs
+	return next
+}
+
+// record gives what the ledger says, now, of a certificate that one of ours signed;
+// [ca.NotFound]: it does not know just that one.
+func (s *Server) record(ctx context.Context, ours *authorities, cert *x509.Certificate) (ca.Record, error) {
+	if known := ours.remembered(cert); known != nil {
+		record := *known
+		var err error
+		record.RevokedAt, record.Reason, err = s.Certificates.Standing(ctx, record.Serial)
+		return record, err
+	}
+	record, err := s.Ledger.BySerial(ctx, ca.SerialOf(cert.SerialNumber))
+	switch {
+	case err != nil:
+		return ca.Record{}, err
+	case !record.Settled() || !bytes.Equal(record.DER, cert.Raw):
+		return ca.Record{}, ca.Errorf(ca.NotFound, "the ledger has another certificate with this serial number")
+	}
+	ours.remember(cert, record)
+	return record, nil
 }
 
 // holder judges a certificate that we signed by what the ledger says of it (RFC 5280
 // §6.1.3: validity and revocation) and by its profile: a web server's opens nothing
 // that is a device's.
-func (s *Server) holder(c *call, cert *x509.Certificate) (Identity, error) {
-	record, err := s.Ledger.BySerial(c.r.Context(), ca.SerialOf(cert.SerialNumber))
+func (s *Server) holder(c *call, ours *authorities, cert *x509.Certificate) (Identity, error) {
+	record, err := s.record(c.r.Context(), ours, cert)
 	if err != nil && ca.KindOf(err) != ca.NotFound {
 		return Identity{}, err
 	}
@@ -60,7 +112,7 @@ func (s *Server) holder(c *call, cert *x509.Certificate) (Identity, error) {
 	}
 	who := Identity{Certificate: cert, Record: &record}
 	switch {
-	case err != nil || !record.Settled() || !bytes.Equal(record.DER, cert.Raw):
+	case err != nil:
 		return no("your certificate bears this authority's signature, but its ledger does not know it; enrol anew")
 	case !record.RevokedAt.IsZero():
 		return no("your certificate was revoked on %s (%s); enrol anew in another way, or ask the administrators", day(record.RevokedAt), record.Reason)

@@ -75,6 +75,9 @@ type DeviceKeys interface {
 
 // Certificates finds what this authority issued; the road never needs it.
 type Certificates interface {
+	// Standing tells of a settled certificate when it was revoked, zero if it is not, and
+	// why: all of its record that can still change. [ca.NotFound]: there is none.
+	Standing(ctx context.Context, serial ca.Serial) (time.Time, ca.Reason, error)
 	// Renewable gives the settled certificates with exactly the subject (as
 	// [ca.Record] has it) and names, of one of the profiles, that are not revoked and
 	// end after the moment, the newest first, at most ten.

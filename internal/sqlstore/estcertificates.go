@@ -81,6 +81,13 @@ func (s *Store) newest(ctx context.Context, c *conditions) ([]ca.Record, error) 
 	return found, refuse(err)
 }
 
+// Standing implements [estserver.Certificates].
+func (s *Store) Standing(ctx context.Context, serial ca.Serial) (time.Time, ca.Reason, error) {
+	var revoked, reason int64
+	err := s.db.One(ctx, `SELECT revoked, reason FROM certificates WHERE serial = $1 AND settled > 0`, []any{serial.Bytes()}, &revoked, &reason)
+	return instant(revoked), ca.Reason(reason), missing(err, "no certificate with this serial number was issued here")
+}
+
 // CountIssued implements [estserver.Certificates]. Those that are being made count;
 // those that came to nothing do not.
 func (s *Store) CountIssued(ctx context.Context, by ca.Principal, since time.Time) (int, error) {

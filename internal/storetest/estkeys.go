@@ -33,6 +33,7 @@ func ESTKeys(t *testing.T, s ESTKeyStore) {
 	t.Run("archive", func(t *testing.T) { archive(ctx, t, s) })
 	t.Run("renewable", func(t *testing.T) { renewable(ctx, t, s) })
 	t.Run("by key identifier", func(t *testing.T) { byKeyID(ctx, t, s) })
+	t.Run("standing", func(t *testing.T) { standing(ctx, t, s) })
 	t.Run("issued are counted", func(t *testing.T) { countIssued(ctx, t, s) })
 }
 
@@ -197,6 +198,35 @@ func byKeyID(ctx context.Context, t *testing.T, s ESTKeyStore) {
 	if got, err := s.ByKeyID(ctx, id, base); err != nil || len(got) != 0 {
 		t.Errorf("after its revocation: %v, %v", got, err)
 	}
+}
+
+func standing(ctx context.Context, t *testing.T, s ESTKeyStore) {
+	in := Intent("standing")
+	look := func(what string, at time.Time, reason ca.Reason) {
+		t.Helper()
+		if revoked, why, err := s.Standing(ctx, in.Serial); err != nil || !revoked.Equal(at) || why != reason {
+			t.Errorf("%s: revoked %v, %v, %v", what, revoked, why, err)
+		}
+	}
+	missing := func(what string) {
+		t.Helper()
+		if _, _, err := s.Standing(ctx, in.Serial); ca.KindOf(err) != ca.NotFound {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	missing("without a record")
+	if _, err := s.Intend(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	missing("while it is not settled")
+	if _, err := s.Settle(ctx, settlement(in.Serial, 0x30)); err != nil {
+		t.Fatal(err)
+	}
+	look("settled", time.Time{}, ca.Unspecified)
+	if _, err := s.Revoke(ctx, ca.Revocation{Serial: in.Serial, Reason: ca.Superseded, By: approver, At: base, Event: eventOf("certificate.revoked", "x")}); err != nil {
+		t.Fatal(err)
+	}
+	look("revoked", base, ca.Superseded)
 }
 
 func countIssued(ctx context.Context, t *testing.T, s ESTKeyStore) {
