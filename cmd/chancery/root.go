@@ -70,7 +70,7 @@ func (p *program) root() *cobra.Command {
 	for id, commands := range map[string][]*cobra.Command{
 		"client": {p.discover(), p.get(), p.renew(), p.agent(), p.account(), p.revoke(), p.forget()},
 		"server": {p.serve(), p.init(), p.ca(), p.cert(), p.profile(), p.acme(), p.directory(), p.eab(), p.customer(), p.binding(), p.keys(), p.trust()},
-		"":       {p.est(), p.demo(), p.settings(), p.version()},
+		"":       {p.est(), p.conform(), p.demo(), p.settings(), p.version()},
 	} {
 		for _, cmd := range commands {
 			cmd.GroupID = id
