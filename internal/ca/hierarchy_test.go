@@ -192,6 +192,21 @@ func TestRootRolloverTwice(t *testing.T) {
 	}
 }
 
+// Clients take the root that ends last for the current one (RFC 7030 §4.1.3), so that no
+// new one may end with the old one, however soon it follows.
+func TestRootEndsLast(t *testing.T) {
+	c := found(t, storetest.Plan)
+	for range 3 {
+		old := c.Issuers().Roots()[0]
+		if _, err := c.RolloverRoot(context.Background(), operator, "root"); err != nil {
+			t.Fatal(err)
+		}
+		if root := c.Issuers().Roots()[0]; !root.NotAfter.After(old.NotAfter) {
+			t.Errorf("the new root ends on %s, the old one on %s", root.NotAfter, old.NotAfter)
+		}
+	}
+}
+
 func TestIssuerRollover(t *testing.T) {
 	ctx := context.Background()
 	c := found(t, storetest.Plan)

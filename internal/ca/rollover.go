@@ -44,8 +44,12 @@ func (a *Authority) successor(ctx context.Context, old, parent *Issuer, keep boo
 	if keep {
 		next.subject, next.rawSubject = old.subject, old.rawSubject
 	}
-	life := old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second
-	next.cert, next.Certs, err = a.certifyAuthority(ctx, pair{next, signer}, a.term(life), plan)
+	life := a.term(old.cert.NotAfter.Sub(old.cert.NotBefore) + time.Second)
+	if parent == nil && !life.to.After(old.cert.NotAfter) {
+		// Of roots with one name the one that ends last is the current one (RFC 7030 §4.1.3).
+		life.to = old.cert.NotAfter.Add(time.Second)
+	}
+	next.cert, next.Certs, err = a.certifyAuthority(ctx, pair{next, signer}, life, plan)
 	if err != nil {
 		return nil, err
 	}
