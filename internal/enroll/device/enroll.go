@@ -156,7 +156,7 @@ func (d *Device) run(ctx context.Context, s *State, o *order) (*Outcome, error) 
 	if err != nil {
 		return nil, errors.Join(err, d.failed(s, err))
 	}
-	bundle := install.Bundle{Key: key, Chain: chainOf(got, o.trust, d.options.Now())}
+	bundle := install.Bundle{Key: key, Chain: d.chain(ctx, s, o.trust, got)}
 	if err := d.publish(s, bundle, Current{Linked: got.Linked, ServerKey: o.op == est.ServerKeyGen}); err != nil {
 		return nil, err
 	}
@@ -451,29 +451,4 @@ func final(err error) bool {
 	}
 	_, denied := errors.AsType[*est.LoginError](err)
 	return denied || est.Is(err, est.Unmet) || est.Is(err, est.Unlinked)
-}
-
-// chainOf gives the certificate and what leads from it to its root, without that.
-func chainOf(got *est.Issued, trust est.Trust, now time.Time) []*x509.Certificate {
-	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
-	for _, c := range trust.Explicit {
-		options.Roots.AddCert(c)
-	}
-	for _, c := range append(trust.Intermediates, got.Others...) {
-		options.Intermediates.AddCert(c)
-	}
-	if now.Before(got.Certificate.NotBefore) {
-		options.CurrentTime = got.Certificate.NotBefore
-	}
-	paths, err := got.Certificate.Verify(options)
-	if err != nil {
-		return []*x509.Certificate{got.Certificate}
-	}
-	shortest := paths[0]
-	for _, p := range paths {
-		if len(p) < len(shortest) {
-			shortest = p
-		}
-	}
-	return shortest[:max(len(shortest)-1, 1)]
 }
