@@ -129,8 +129,8 @@ func (s *Server) certificate(c *call) (Identity, error) {
 // make good, and a third party's certificate is nothing but that, whatever it says of
 // itself. A *refusal says why it does not count.
 func (s *Server) judge(c *call, chain []*x509.Certificate) (Identity, error) {
-	if ours := s.authoritiesNow(); ours.issuedHere(chain[0]) {
-		return s.holder(c, ours, chain[0])
+	if s.issuedHere(chain[0]) {
+		return s.holder(c, chain[0])
 	}
 	if !c.label.takes(ByMaker) {
 		return Identity{}, refuse(http.StatusForbidden, "your certificate was not issued by this authority, and no other's are taken here")

@@ -24,44 +24,51 @@ type authorities struct {
 	records map[[sha256.Size]byte]*ca.Record // by certificate; see remember
 }
 
-// maxRemembered bounds the certificates of which a record is remembered.
+// maxRemembered bounds the certificates that are remembered.
 const maxRemembered = 4096
+
+// remember keeps that one of the authorities signed a certificate and, once it is known,
+// the record of it, which is to the octet the one that the ledger has: none of that can
+// change. Whether it was revoked is asked each time.
+func (a *authorities) remember(cert *x509.Certificate, r *ca.Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.records) >= maxRemembered {
+		clear(a.records)
+	}
+	a.records[sha256.Sum256(cert.Raw)] = r
+}
+
+// remembered tells whether one of the authorities signed a certificate as far as is
+// remembered, and gives its record, nil if that is not known yet.
+func (a *authorities) remembered(cert *x509.Certificate) (record *ca.Record, signed bool) {
+	key := sha256.Sum256(cert.Raw)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	record, signed = a.records[key]
+	return record, signed
+}
 
 // issuedHere tells whether one of our authorities, active or retired, signed the
 // certificate. That its name stands in it says nothing.
-func (a *authorities) issuedHere(cert *x509.Certificate) bool {
-	if a.remembered(cert) != nil {
+func (s *Server) issuedHere(cert *x509.Certificate) bool {
+	ours := s.picture()
+	if _, signed := ours.remembered(cert); signed {
 		return true
 	}
-	for _, authority := range a.certs {
+	for _, authority := range ours.certs {
 		if bytes.Equal(authority.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(authority) == nil {
+			ours.remember(cert, nil)
 			return true
 		}
 	}
 	return false
 }
 
-// remember keeps the record of a certificate that one of the authorities signed and
-// that is, to the octet, the one that the ledger has: neither can change. Whoever comes
-// again with it need not be verified again; whether it was revoked is asked each time.
-func (a *authorities) remember(cert *x509.Certificate, r ca.Record) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.records) >= maxRemembered {
-		clear(a.records)
-	}
-	a.records[sha256.Sum256(cert.Raw)] = &r
-}
+// authoritiesNow gives the certificates of our own authorities.
+func (s *Server) authoritiesNow() []*x509.Certificate { return s.picture().certs }
 
-// remembered gives what was remembered of a certificate, nil if nothing was.
-func (a *authorities) remembered(cert *x509.Certificate) *ca.Record {
-	key := sha256.Sum256(cert.Raw)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.records[key]
-}
-
-func (s *Server) authoritiesNow() *authorities {
+func (s *Server) picture() *authorities {
 	issuers := s.Authority.Issuers()
 	if known := s.explicit.Load(); known != nil && known.of == issuers {
 		return known
@@ -81,8 +88,10 @@ func (s *Server) authoritiesNow() *authorities {
 
 // record gives what the ledger says, now, of a certificate that one of ours signed;
 // [ca.NotFound]: it does not know just that one.
-func (s *Server) record(ctx context.Context, ours *authorities, cert *x509.Certificate) (ca.Record, error) {
-	if known := ours.remembered(cert); known != nil {
+func (s *Server) record(ctx context.Context, cert *x509.Certificate) (ca.Record, error) {
+	ours := s.picture()
+	known, signed := ours.remembered(cert)
+	if known != nil {
 		record := *known
 		var err error
 		record.RevokedAt, record.Reason, err = s.Certificates.Standing(ctx, record.Serial)
@@ -95,15 +104,18 @@ func (s *Server) record(ctx context.Context, ours *authorities, cert *x509.Certi
 	case !record.Settled() || !bytes.Equal(record.DER, cert.Raw):
 		return ca.Record{}, ca.Errorf(ca.NotFound, "the ledger has another certificate with this serial number")
 	}
-	ours.remember(cert, record)
+	if signed { // under this picture; the hierarchy may have changed just now
+		kept := record
+		ours.remember(cert, &kept)
+	}
 	return record, nil
 }
 
 // holder judges a certificate that we signed by what the ledger says of it (RFC 5280
 // §6.1.3: validity and revocation) and by its profile: a web server's opens nothing
 // that is a device's.
-func (s *Server) holder(c *call, ours *authorities, cert *x509.Certificate) (Identity, error) {
-	record, err := s.record(c.r.Context(), ours, cert)
+func (s *Server) holder(c *call, cert *x509.Certificate) (Identity, error) {
+	record, err := s.record(c.r.Context(), cert)
 	if err != nil && ca.KindOf(err) != ca.NotFound {
 		return Identity{}, err
 	}
