@@ -98,7 +98,7 @@ func (s *Server) showRequest(ctx context.Context, _ admin.Caller, in Named) (Req
 		return RequestShown{}, err
 	}
 	out, err := s.requestShown(ctx, &p)
-	out.CSR = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: p.CSR}))
+	out.CSR = string(pem.EncodeToMemory(&pem.Block{Type: requestBlock(p.CSR), Bytes: p.CSR}))
 	return out, err
 }
 

@@ -204,6 +204,9 @@ func (s *Server) listKeys(ctx context.Context, _ admin.Caller, in Page) (KeysSho
 	list, next, err := s.DeviceKeys.ListDeviceKeys(ctx, in.Cursor, limit)
 	out := KeysShown{Keys: []KeyShown{}, Cursor: next}
 	for i := range list {
+		if list[i].Kind == challenging {
+			continue
+		}
 		out.Keys = append(out.Keys, keyShown(&list[i]))
 	}
 	return out, err

@@ -16,6 +16,7 @@ const (
 	ViaDigest    = "digest"
 	ViaSRP       = "srp"
 	ViaChallenge = "challenge" // by an attribute of the request
+	ViaCMC       = "cmc"       // by a shared secret (RFC 5272 §6.2, §3.2)
 )
 
 // Identity is who asks: what was verified of a certificate and of a user, together

@@ -31,6 +31,7 @@ type Grant struct {
 type UserWanted struct {
 	Grant
 	Password string `json:"password,omitempty"` // chosen; "": one is made
+	CMC      bool   `json:"cmc,omitempty"`      // it is a shared secret of CMC as well, for which it is kept, sealed
 }
 
 // String gives it without its password.
@@ -68,6 +69,11 @@ func (s *Server) addUser(ctx context.Context, caller admin.Caller, in UserWanted
 	c, err := s.credential(in.Grant, password)
 	if err != nil {
 		return CredentialMade{}, err
+	}
+	if in.CMC {
+		if err := s.share(&c, password); err != nil {
+			return CredentialMade{}, err
+		}
 	}
 	c.Hash, out.ID = HashPassword(password), c.ID
 	return out, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-user.added"))
@@ -120,6 +126,11 @@ func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in Grant) 
 		return CredentialMade{}, err
 	}
 	c.OneTime, c.Digest = true, OneTimeDigest(secret)
+	if s.Seals != nil && s.sharesSecrets(in.Labels) {
+		if err := s.share(&c, secret); err != nil {
+			return CredentialMade{}, err
+		}
+	}
 	return CredentialMade{ID: c.ID, User: c.User, Password: secret}, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-password.added"))
 }
 

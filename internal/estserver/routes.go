@@ -43,6 +43,7 @@ var operations = map[est.Operation]operation{
 	est.CACerts:        {method: http.MethodGet, asks: nobody, do: (*Server).caCerts},
 	est.SimpleEnroll:   {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).simpleEnroll},
 	est.SimpleReenroll: {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).simpleReenroll},
+	est.FullCMC:        {method: http.MethodPost, media: []string{est.PKCS7Mime}, most: maxFull, asks: whoever, do: (*Server).fullCMC},
 	est.CSRAttributes:  {method: http.MethodGet, asks: whoever, do: (*Server).csrAttrs},
 	est.ServerKeyGen:   {method: http.MethodPost, media: []string{est.PKCS10}, most: maxRequest, asks: somebody, attributes: true, do: (*Server).serverKeyGen},
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"chancery/cms/cmc"
 	"chancery/internal/ca"
 	"chancery/internal/nonce"
 )
@@ -76,6 +77,7 @@ type Server struct {
 	bags      bags
 	attempts  attempts
 	explicit  atomic.Pointer[authorities] // see issuedHere
+	riddles   atomic.Pointer[cmc.Secret]  // see challengeKey
 }
 
 // New checks the configuration and gives the server. The error names every part that

@@ -87,6 +87,8 @@ type Certificates interface {
 	ByKeyID(ctx context.Context, id []byte, now time.Time) ([]ca.Record, error)
 	// CountIssued tells how many certificates the principal got since the moment.
 	CountIssued(ctx context.Context, by ca.Principal, since time.Time) (int, error)
+	// Note writes an event about a certificate that changes nothing else.
+	Note(ctx context.Context, e ca.Event) error
 }
 
 // Renewal says which certificates could be meant by a request for another like them.
@@ -149,8 +151,8 @@ type RequestQuery struct {
 	Now    time.Time
 }
 
-// Credential is a user's password or a one-time password. Its secret is never kept:
-// Hash and HA1 only check one.
+// Credential is a user's password or a one-time password. Its secret is not kept: Hash
+// and HA1 only check one; but for CMC, which needs it, there is Sealed.
 type Credential struct {
 	ID      string
 	User    string   // "" for a password without a user name (RFC 7030 §3.2.3)
@@ -163,6 +165,7 @@ type Credential struct {
 	// only where Digest is on.
 	HA1     map[string]string
 	Realm   string // that HA1 was made for
+	Sealed  []byte // the password itself, sealed: a shared secret of CMC (RFC 5272 §6.2); nil: it is none
 	Request string // id of the pending request that a one-time password is bound to; ""
 	Created time.Time
 	Expires time.Time // zero: never
@@ -176,6 +179,9 @@ type KeyKind string
 const (
 	Symmetric  KeyKind = "symmetric"
 	Asymmetric KeyKind = "asymmetric"
+	// challenging is the kind of the one key by which challenges are made
+	// (RFC 5272 §6.7); it is nobody's to name or to see.
+	challenging KeyKind = "challenge"
 )
 
 // DeviceKey is a key to which the key that we make for a device is encrypted.

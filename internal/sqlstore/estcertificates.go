@@ -99,3 +99,8 @@ func (s *Store) CountIssued(ctx context.Context, by ca.Principal, since time.Tim
 	err := s.db.One(ctx, `SELECT COUNT(*) FROM certificates WHERE actor = $1 AND intended >= $2 AND (settled > 0 OR revoked = 0) AND `+room, args, &n)
 	return n, refuse(err)
 }
+
+// Note implements [estserver.Certificates].
+func (s *Store) Note(ctx context.Context, e ca.Event) error {
+	return refuse(s.db.Batch(ctx, record(e)))
+}

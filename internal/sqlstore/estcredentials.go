@@ -11,7 +11,7 @@ import (
 	"chancery/internal/sqldb"
 )
 
-const credentialColumns = `id, login, one_time, labels, names, hash, digest, ha1, realm, request, created, expires`
+const credentialColumns = `id, login, one_time, labels, names, hash, digest, ha1, realm, request, created, expires, sealed`
 
 // credentials reads what follows FROM.
 func (s *Store) credentials(ctx context.Context, rest string, args ...any) ([]estserver.Credential, error) {
@@ -21,7 +21,7 @@ func (s *Store) credentials(ctx context.Context, rest string, args ...any) ([]es
 		var id []byte
 		var labels, names, ha1 string
 		var created, expires int64
-		err := row.Scan(&id, &c.User, &c.OneTime, &labels, &names, &c.Hash, &c.Digest, &ha1, &c.Realm, &c.Request, &created, &expires)
+		err := row.Scan(&id, &c.User, &c.OneTime, &labels, &names, &c.Hash, &c.Digest, &ha1, &c.Realm, &c.Request, &created, &expires, &c.Sealed)
 		if err != nil {
 			return err
 		}
@@ -67,9 +67,9 @@ func (s *Store) AddCredential(ctx context.Context, c estserver.Credential, e ca.
 		texts[i] = string(text)
 	}
 	err := s.db.Batch(ctx, sqldb.Statement{
-		SQL: `INSERT INTO est_credentials (` + credentialColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11)`,
+		SQL: `INSERT INTO est_credentials (` + credentialColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12)`,
 		Args: []any{[]byte(c.ID), c.User, c.OneTime, texts[0], texts[1], c.Hash, c.Digest, texts[2], c.Realm,
-			millis(c.Created), millis(c.Expires)},
+			millis(c.Created), millis(c.Expires), c.Sealed},
 		Want: 1, Label: errExists,
 	}, record(e))
 	if errors.Is(err, errExists) {

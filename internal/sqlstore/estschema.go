@@ -43,3 +43,6 @@ var alikeSchema = []string{
 	`CREATE INDEX certificates_by_key_id ON certificates (key_id, intended) WHERE key_id IS NOT NULL`,
 	`CREATE INDEX certificates_by_est_asker ON certificates (actor, intended) WHERE room = 'est'`,
 }
+
+// secretSchema keeps passwords that are shared secrets of CMC, sealed.
+var secretSchema = []string{`ALTER TABLE est_credentials ADD COLUMN sealed BYTEA`}

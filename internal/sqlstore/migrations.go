@@ -21,6 +21,7 @@ var migrations = []sqldb.Migration{
 	{Number: 11, Name: "vetted registration", SQL: registrationSchema},
 	{Number: 12, Name: "est", SQL: estSchema},
 	{Number: 13, Name: "certificates alike", SQL: alikeSchema},
+	{Number: 14, Name: "est shared secrets", SQL: secretSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -24,6 +24,7 @@ var applied = []string{
 	"42b287b231d954c8", // vetted registration
 	"7e8b3a044038e065", // est
 	"ae9ae9a64189913d", // certificates alike
+	"16a44c5a4d6fb88f", // est shared secrets
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -19,7 +19,7 @@ func oneTime(ctx context.Context, t *testing.T, s ESTStore, user string) estserv
 	t.Helper()
 	id := ca.NewID()
 	digest := sha256.Sum256([]byte("secret of " + id))
-	c := estserver.Credential{ID: id, User: user, OneTime: true, Digest: digest[:], Created: base, Expires: base.Add(48 * time.Hour)}
+	c := estserver.Credential{ID: id, User: user, OneTime: true, Digest: digest[:], Sealed: []byte("sealed " + id), Created: base, Expires: base.Add(48 * time.Hour)}
 	if err := s.AddCredential(ctx, c, eventOf("est-password.added", id)); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func issue(ctx context.Context, t *testing.T, s ca.Ledger, request string, chang
 
 func sameCredential(a, b estserver.Credential) bool {
 	return a.ID == b.ID && a.User == b.User && a.OneTime == b.OneTime && slices.Equal(a.Labels, b.Labels) && slices.Equal(a.Names, b.Names) &&
-		a.Hash == b.Hash && bytes.Equal(a.Digest, b.Digest) && maps.Equal(a.HA1, b.HA1) && a.Realm == b.Realm && a.Request == b.Request &&
+		a.Hash == b.Hash && bytes.Equal(a.Digest, b.Digest) && maps.Equal(a.HA1, b.HA1) && a.Realm == b.Realm && bytes.Equal(a.Sealed, b.Sealed) && a.Request == b.Request &&
 		a.Created.Equal(b.Created) && a.Expires.Equal(b.Expires)
 }
 
@@ -128,7 +128,7 @@ func credentials(ctx context.Context, t *testing.T, s ESTStore) {
 		return s.AddCredential(ctx, c, eventOf("est-user.added", c.ID))
 	}
 	standing := estserver.Credential{ID: ca.NewID(), User: "häns", Labels: []string{"", "floor"}, Names: []string{"*.iot.example"},
-		Hash: "$argon2id$", HA1: map[string]string{"MD5": "aa", "SHA-256": "bb"}, Realm: "r", Created: base}
+		Hash: "$argon2id$", HA1: map[string]string{"MD5": "aa", "SHA-256": "bb"}, Realm: "r", Sealed: []byte("sealed"), Created: base}
 	if err := add(standing); err != nil {
 		t.Fatal(err)
 	}
