@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -201,7 +202,7 @@ func (l *estLab) decide(how ...string) {
 // revoke revokes what is in a file.
 func (l *estLab) revoke(file string) {
 	l.t.Helper()
-	l.chancery("", "cert", "revoke", fmt.Sprintf("%032x", l.read(file).SerialNumber), "--reason", "key-compromise")
+	l.chancery("", "cert", "revoke", fmt.Sprintf("%032x", l.read(file).SerialNumber), "--reason", "keyCompromise")
 }
 
 // text reads a file.
@@ -258,9 +259,7 @@ func (l *estLab) encode(name string) {
 func (l *estLab) sound(file, key string, names ...string) {
 	l.t.Helper()
 	cert := l.read(file)
-	above := l.above() // in no order, as a bag has none
-	slices.SortStableFunc(above, func(a, b *x509.Certificate) int { return signs(b, cert) - signs(a, cert) })
-	s := l.splitPEM(append(encode([]*x509.Certificate{cert}), encode(above)...))
+	s := l.splitPEM(append(encode([]*x509.Certificate{cert}), encode(l.aboveOf(cert))...))
 	l.good(s, names...)
 	if key == "" {
 		return
@@ -268,6 +267,35 @@ func (l *estLab) sound(file, key string, names ...string) {
 	if of, has := l.ssl("pkey", "-in", key, "-pubout"), l.ssl("x509", "-in", file, "-noout", "-pubkey"); of != has {
 		l.t.Errorf("%s is not the key of %s", key, file)
 	}
+}
+
+// aboveOf gives the authorities, a certificate's own first: a bag has no order.
+func (l *estLab) aboveOf(cert *x509.Certificate) []*x509.Certificate {
+	l.t.Helper()
+	all := l.above()
+	slices.SortStableFunc(all, func(a, b *x509.Certificate) int { return signs(b, cert) - signs(a, cert) })
+	return all
+}
+
+// fed has OpenSSL do something with this on its standard input, which has no end.
+func (l *estLab) fed(in string, args ...string) (string, error) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, l.openssl, args...)
+	cmd.Dir, cmd.Env = l.dir, l.environment()
+	typed, err := cmd.StdinPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := io.WriteString(typed, in); err != nil { // it fits into the pipe
+		l.t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		l.t.Errorf("openssl %q does not end", args)
+	}
+	return string(out), err
 }
 
 // signs tells whether an authority signed a certificate: 1 or 0.
