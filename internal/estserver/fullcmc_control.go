@@ -207,7 +207,7 @@ func (x *exchange) getCert(at spot, v cmc.GetCert, asker *party) {
 		return
 	}
 	serial := ca.SerialOf(v.Serial)
-	for _, cert := range x.authoritiesNow().certs {
+	for _, cert := range x.authoritiesNow() {
 		if ca.SameName(cert.RawIssuer, name) && ca.SerialOf(cert.SerialNumber) == serial {
 			at.enclose(cert.Raw)
 			at.success(at.m, "", at.part)

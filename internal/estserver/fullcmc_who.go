@@ -100,7 +100,7 @@ func (x *exchange) signature(m *cmc.Message, s cmc.Signer, p *party) error {
 			return err
 		}
 	}
-	if cert == nil || x.asksFor(m, cert.RawSubjectPublicKeyInfo) && !x.authoritiesNow().issuedHere(cert) {
+	if cert == nil || x.asksFor(m, cert.RawSubjectPublicKeyInfo) && !x.issuedHere(cert) {
 		// A certificate that somebody made for himself says no more than its key.
 		return x.requestKey(m, s, p)
 	}
