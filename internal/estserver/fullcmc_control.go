@@ -300,7 +300,9 @@ func (x *exchange) accepted(at spot, v cmc.ConfirmCertAcceptance, asker *party) 
 		err = x.hers(&r, asker)
 	}
 	if err == nil {
-		err = x.Certificates.Note(context.WithoutCancel(x.ctx()), asker.who.principal().Event(x.call.now, "certificate.accepted", string(r.Serial)))
+		e := asker.who.principal().Event(x.call.now, "certificate.accepted", string(r.Serial))
+		e.Detail = map[string]string{"label": x.call.label.Name, "address": x.call.address}
+		err = x.Certificates.Note(context.WithoutCancel(x.ctx()), e)
 	}
 	if err != nil {
 		x.fault(at, err)
