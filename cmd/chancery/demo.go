@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ server, the authority, certificates obtained by ACME (http-01, and dns-01 for a
 wildcard), verified, asked about by OCSP, revoked. Then two more authorities, and a
 client that knows neither: it finds them by the CAA records of the domains' owners, goes
 to the second when the first is down, tells its user, and gets an EV certificate where
-the owner wants one. Nothing outside of the directory is touched; it stays, to look at.
+the owner wants one. Last a device that knows its maker alone, and enrols over EST.
+Nothing outside of the directory is touched; it stays, to look at.
 The exit status is 0 only if every step was verified.`,
 		Args: between(0, 0, "demo takes flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.play(cmd.Context(), directory) },
@@ -55,12 +57,14 @@ func (p *program) play(ctx context.Context, directory string) error {
 	defer s.close()
 	m := &market{scene: s}
 	defer m.close()
+	y := &yard{scene: s}
+	defer y.close()
 	if !p.json {
 		fmt.Fprintf(p.out, "A certification authority and its customer, on this machine only.\nEverything is in %s\n\n", directory)
 	}
 	start := time.Now()
 	var all []shown
-	for n, a := range append(s.acts(), m.acts()...) {
+	for n, a := range slices.Concat(s.acts(), m.acts(), y.acts()) {
 		began := time.Now()
 		result, err := a.show(ctx)
 		took := time.Since(began)
@@ -89,10 +93,14 @@ All of it was verified, in %.1f s. To look at, in %[2]s:
   server.log           what the servers and the client had to say
   client.toml, client/ the settings of the client that found its CAs, and what it keeps
   messages.txt         what its user was told
+  idevid.pem, .key     what the maker gave the device; maker.pem is its authority
+  device/current/      what the device has now: certificate, key, chain
+  plant.demo.test.toml the configuration of the EST server that gave it
 
 Next:
 
   openssl x509 -in %[2]s/wildcard.pem -noout -text
+  openssl x509 -in %[2]s/idevid.pem -noout -text
   chancery serve --config %[2]s/chancery.toml      (Ctrl-C stops it)
   chancery cert list --config %[2]s/chancery.toml  (while it runs)
   chancery discover example.com                    which CA would certify a name of yours
