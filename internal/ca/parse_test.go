@@ -199,6 +199,17 @@ func TestShippedProfiles(t *testing.T) {
 			t.Errorf("profile %s is not shipped, or says nothing of itself", name)
 		}
 	}
+	used := map[string]bool{} // each word is known, else there would be no profile
+	for _, p := range all {
+		for _, word := range p.Evidence {
+			used[word] = true
+		}
+	}
+	for _, word := range []string{"http-01", "dns-01", "tls-alpn-01", "device-attest-01", "email-reply-00", "client-certificate", "password", "registration-authority", "approval", "manifest", "own-service"} {
+		if !used[word] {
+			t.Errorf("no shipped profile takes %q as evidence", word)
+		}
+	}
 }
 
 func TestProfileMistakes(t *testing.T) {
@@ -215,6 +226,8 @@ func TestProfileMistakes(t *testing.T) {
 		"planet":          good + "identifiers = [\"planet\"]\n",
 		"server_auth":     good + "ext_key_usage = [\"server_auth\"]\n",
 		"shoe_size":       good + "subject.take = [\"shoe_size\"]\n",
+		"client_cert":     good + "evidence = [\"approval\", \"client_cert\"]\n",
+		"email-reply-00":  good + "evidence = [\"email-reply\"]\n",
 		"ten":             "rooms = [\"acme\"]\nkeys = [\"rsa\"]\nlife = \"ten\"\n",
 		"e_no_such_thing": good + "lints = [\"e_no_such_thing\"]\n",
 	} {

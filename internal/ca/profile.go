@@ -90,7 +90,7 @@ func ParseProfile(name string, text []byte) (*Profile, error) {
 		}
 		return nil, Errorf(Invalid, "profile %s: %w", name, err)
 	}
-	for _, step := range []func() error{p.parseTimes, p.parseUsages, p.parseNames, p.parseLints} {
+	for _, step := range []func() error{p.parseTimes, p.parseUsages, p.parseNames, p.parseEvidence, p.parseLints} {
 		if err := step(); err != nil {
 			return nil, Errorf(Invalid, "profile %s: %w", name, err)
 		}
