@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"chancery/internal/config"
 	"chancery/internal/daemon"
@@ -48,7 +51,7 @@ func (p *program) configCheck() *cobra.Command {
 			c, warnings, err := p.load(config.Overrides{})
 			if err == nil {
 				err = daemon.Check(c)
-				warnings = append(warnings, p.estWarnings(cmd.Context(), c)...)
+				warnings = append(warnings, p.estConcerns(cmd.Context(), c)...)
 			}
 			problems, ok := errors.AsType[config.Problems](err)
 			if err != nil && !ok {
@@ -71,6 +74,20 @@ func (p *program) configCheck() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// estConcerns is what EST clients will stumble over: by what the files say, and by what
+// the running server knows, which may be the same.
+func (p *program) estConcerns(ctx context.Context, c *config.Config) (list []config.Warning) {
+	for _, text := range daemon.Warnings(c, time.Now()) {
+		list = append(list, config.Warning{Key: "est.certificate", Text: text})
+	}
+	for _, w := range p.estWarnings(ctx, c) {
+		if !slices.ContainsFunc(list, func(known config.Warning) bool { return known.Text == w.Text }) {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 func judged(problems config.Problems, warnings []config.Warning) verdict {

@@ -47,6 +47,7 @@ func (d *Daemon) estRoom(c *config.Config, l *limits) (*estserver.Server, error)
 	in.Authority, in.Ledger, in.Logger, in.Clock = d.authority, d.store, d.Logger, time.Now
 	in.Requests, in.Credentials, in.DeviceKeys, in.Certificates = d.store, d.store, d.store, d.store
 	in.Seals, in.Delegate, in.Attempts = d.deviceSeals, d.delegates.get, l.logins.Allow
+	in.Concerns = func(now time.Time) []string { return d.cert.foreign.Load().concerns(d.Config.URL.Base, now) }
 	return estserver.New(in)
 }
 
@@ -173,5 +174,8 @@ func (d *Daemon) lineOf(profile string, now time.Time) *ca.Issuer {
 // devicesHandler serves EST and nothing else, counted and limited as every listener;
 // terminated is the terminator's side.
 func (d *Daemon) devicesHandler(terminated bool) http.Handler {
-	return d.counted(d.limited(refusePlainly, d.estHandler(terminated)))
+	if terminated {
+		return d.counted(d.limitedUsers(d.estHandler(true)))
+	}
+	return d.counted(d.limited(refusePlainly, d.estHandler(false)))
 }

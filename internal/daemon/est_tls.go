@@ -3,7 +3,9 @@ package daemon
 import (
 	"crypto/tls"
 	"fmt"
+	"net/url"
 	"slices"
+	"time"
 
 	"chancery/internal/config"
 	"chancery/internal/owned"
@@ -55,6 +57,42 @@ func readForeign(c config.EST) (*foreignCertificate, error) {
 		return nil, fmt.Errorf("est.certificate and est.key: %w", err)
 	}
 	return &foreignCertificate{&pair, c.OwnOnRequest}, nil
+}
+
+// endingSoon is how long before the end of a certificate from elsewhere, which nobody
+// here renews, its end is told.
+const endingSoon = 30 * 24 * time.Hour
+
+// concerns tells what clients will stumble over: that the certificate ends, or that it
+// does not name the host that they are told to ask. f may be nil.
+func (f *foreignCertificate) concerns(base string, now time.Time) []string {
+	if f == nil || f.Leaf == nil {
+		return nil
+	}
+	var all []string
+	if left := f.Leaf.NotAfter.Sub(now); left <= 0 {
+		all = append(all, fmt.Sprintf("the certificate est.certificate ended on %s: clients refuse it; put another there and reload", f.Leaf.NotAfter.UTC().Format(time.DateOnly)))
+	} else if left < endingSoon {
+		all = append(all, fmt.Sprintf("the certificate est.certificate ends on %s and nothing renews it here: put another there and reload", f.Leaf.NotAfter.UTC().Format(time.DateOnly)))
+	}
+	u, err := url.Parse(base)
+	if err == nil && u.Hostname() != "" && f.Leaf.VerifyHostname(u.Hostname()) != nil {
+		all = append(all, fmt.Sprintf("the certificate est.certificate does not name %s, the host of url.base, as an alternative name: clients that ask there refuse it", u.Hostname()))
+	}
+	return all
+}
+
+// Warnings tells what clients will stumble over in a configuration that is otherwise
+// good, as far as the files that it names say. Those that cannot be read are [Check]'s.
+func Warnings(c *config.Config, now time.Time) []string {
+	if !c.EST.Enabled {
+		return nil
+	}
+	f, err := readForeign(c.EST)
+	if err != nil {
+		return nil
+	}
+	return f.concerns(c.URL.Base, now)
 }
 
 // The extensions by which a client says which authorities it trusts: trusted_ca_keys

@@ -7,6 +7,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/config"
+	"chancery/internal/estserver"
 	"chancery/internal/limit"
 )
 
@@ -55,8 +56,19 @@ func newLimits(c config.Limits, before *limits) (*limits, error) {
 // (RFC 8555 §6.6). The public side and the status side count together; refuse
 // writes the answer's body, and headers if it wants to, for each in its form.
 func (d *Daemon) limited(refuse func(w http.ResponseWriter, seconds string), next http.Handler) http.Handler {
+	return d.limitedBy(func(r *http.Request) string { return limit.AddressKey(r.RemoteAddr) }, refuse, next)
+}
+
+// limitedUsers is limited for the terminator's socket, where all come from one address:
+// a user is to it what an address is to the other listeners. Those whom the terminator
+// knows no name of count together.
+func (d *Daemon) limitedUsers(next http.Handler) http.Handler {
+	return d.limitedBy(func(r *http.Request) string { return "srp:" + r.Header.Get(estserver.SRPUser) }, refuseUser, next)
+}
+
+func (d *Daemon) limitedBy(key func(*http.Request) string, refuse func(w http.ResponseWriter, seconds string), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		after, ok := d.limits.Load().requests.Allow(limit.AddressKey(r.RemoteAddr), time.Now())
+		after, ok := d.limits.Load().requests.Allow(key(r), time.Now())
 		if ok {
 			next.ServeHTTP(w, r)
 			return
@@ -80,4 +92,9 @@ func refuseProblem(w http.ResponseWriter, seconds string) {
 // between (RFC 6585 §4).
 func refusePlainly(w http.ResponseWriter, seconds string) {
 	http.Error(w, "too many requests from your address; come back in "+seconds+" seconds", http.StatusTooManyRequests)
+}
+
+// refuseUser speaks to who came by a TLS terminator.
+func refuseUser(w http.ResponseWriter, seconds string) {
+	http.Error(w, "too many requests in your name; come back in "+seconds+" seconds", http.StatusTooManyRequests)
 }

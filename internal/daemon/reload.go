@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -72,5 +73,5 @@ func (d *Daemon) Reload(next *config.Config) error {
 		d.Level.Set(level)
 	}
 	d.Logger.Info("configuration read again", "changed", live, "needs_restart", restart)
-	return nil
+	return d.warnOfEST(context.Background())
 }

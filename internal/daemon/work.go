@@ -36,7 +36,7 @@ func (d *Daemon) duties() []duty {
 		{"letters to customers", lettersPace, d.registry.Tell},
 		{"expiry", time.Hour, d.warnOfEnds},
 		{"EST requests", sweepPace, d.sweepEST},
-		{"EST warnings", time.Hour, d.warnOfEST},
+		{"EST warnings", 24 * time.Hour, d.warnOfEST},
 		{"CAA resolver", time.Hour, d.probeCAA},
 	}
 	if d.shares() {

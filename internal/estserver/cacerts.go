@@ -57,6 +57,9 @@ func (s *Server) bag(l *Label, now time.Time) ([]byte, error) {
 // checks the configuration.
 func (s *Server) Warnings() []string {
 	var all []string
+	if s.Concerns != nil {
+		all = s.Concerns(s.Clock())
+	}
 	for _, l := range s.Labels {
 		der, err := s.bag(&l, s.Clock())
 		if err == nil && len(der)*65/48 > record {

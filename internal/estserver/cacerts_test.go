@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"net/http"
+	"strings"
 	"testing"
 
 	"chancery/cms"
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/estserver"
 )
 
 // bagOf reads the answer to cacerts.
@@ -112,4 +114,29 @@ func TestCACertsAfterRollover(t *testing.T) {
 	if ties != 2 || len(bag) != 6 {
 		t.Errorf("%d ties in %d certificates", ties, len(bag))
 	}
+}
+
+// TestCACertsTooLong: once the answer does not fit one TLS record, there is a warning for
+// whoever looks, and not before.
+func TestCACertsTooLong(t *testing.T) {
+	w := newWorld(t, nil, plainLabel())
+	o := w.office()
+	for range 20 {
+		if _, err := w.authority.RolloverRoot(context.Background(), ca.Principal{Room: "admin", ID: "test"}, "root"); err != nil {
+			t.Fatal(err)
+		}
+		answer := w.client(nil).get("cacerts")
+		long := len(answer.head)+4+len(answer.body) > 16<<10
+		warnings := done[struct{}, estserver.LabelsShown](o, "est.label.list", struct{}{}).Warnings
+		if long && (len(warnings) != 1 || !strings.Contains(warnings[0], "more than a TLS record holds")) {
+			t.Fatalf("%d octets, and the warnings are %q", len(answer.body), warnings)
+		}
+		if len(answer.body) < 14<<10 && len(warnings) != 0 {
+			t.Fatalf("%d octets, and there are warnings: %q", len(answer.body), warnings)
+		}
+		if long {
+			return
+		}
+	}
+	t.Error("the bag does not grow")
 }

@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/ca"
 )
 
 // Means is one kind of proof of who a client is.
@@ -159,6 +161,13 @@ func (l *Label) check(c *Config) error {
 	wrong(!slices.Contains([]string{"", WrapAuto, WrapLines, WrapBare}, l.Wrap), "wrap %q is not one of auto, wrapped, bare", l.Wrap)
 	wrong(l.Quota < 0 || l.Quota > 0 && l.QuotaPer <= 0, "a quota is a positive number with the time that it is for")
 	wrong(l.PendingLife < 0 || l.RetryAfter < 0 || l.ExpiredGrace < 0 || l.PendingLimit < 0, "times and numbers cannot be negative")
+	if to := l.ServerKeys.ArchiveTo; to != nil {
+		err := cmp.Or(canReceive(to.PublicKey), encrypts(to))
+		if told, ok := errors.AsType[*ca.Error](err); ok {
+			err = errors.New(told.Detail)
+		}
+		wrong(err != nil, "the archive's certificate (%s) cannot be used: %w", to.Subject, err)
+	}
 	for _, list := range [][]string{l.Names, l.RANames} {
 		for _, text := range list {
 			_, err := parsePattern(text)

@@ -63,6 +63,8 @@ type Config struct {
 	// Delegate gives the key and certificate of a profile; nil: nothing is signed.
 	Delegate func(ctx context.Context, profile string) (Delegate, error)
 	Attempts Limit // failed log-ins per user and address; nil: none
+	// Concerns gives what else some clients will stumble over, for [Server.Warnings]; may be nil.
+	Concerns func(now time.Time) []string
 	Clock    func() time.Time
 	Logger   *slog.Logger
 }

@@ -1,6 +1,8 @@
 package estserver_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +46,10 @@ func TestConfig(t *testing.T) {
 		"negative":   {func(_ *estserver.Config, l *estserver.Label) { l.ExpiredGrace = -time.Hour }, "negative"},
 		"pattern":    {func(_ *estserver.Config, l *estserver.Label) { l.Names = []string{"{what}.example"} }, "{what}"},
 		"RAs' names": {func(_ *estserver.Config, l *estserver.Label) { l.RAs = []string{"ra"} }, "registration authorities"},
-		"approval":   {func(c *estserver.Config, l *estserver.Label) { l.Profile, l.Manual = "unapprovable", true }, "approval"},
+		"archive": {func(_ *estserver.Config, l *estserver.Label) {
+			l.ServerKeys.ArchiveTo = certified(t, certificateFor(t, newKey(t).Public(), x509.KeyUsageDigitalSignature))
+		}, "does not allow keyAgreement"},
+		"approval": {func(c *estserver.Config, l *estserver.Label) { l.Profile, l.Manual = "unapprovable", true }, "approval"},
 	} {
 		c, l := w.config, plainLabel()
 		c.Labels = []estserver.Label{l}
@@ -68,4 +73,14 @@ func TestConfig(t *testing.T) {
 	if _, err := estserver.New(twice); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Error(err)
 	}
+}
+
+// certified reads one certificate of PEM.
+func certified(t *testing.T, text string) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatal("no PEM")
+	}
+	return parse(t, block.Bytes)
 }
