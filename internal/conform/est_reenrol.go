@@ -218,7 +218,7 @@ func (s *session) reenrolStranger(ctx context.Context) verdict {
 	if err != nil {
 		return unrun("%s", err)
 	}
-	i, _, v, ok := s.renew(ctx, order{line: line{shown: shown}})
+	i, _, v, ok := s.renew(ctx, order{line: line{shown: shown, nobodys: true}})
 	if !ok {
 		if strings.Contains(v.seen, "tls: ") {
 			return passed("it was refused in TLS: %s", v.seen)

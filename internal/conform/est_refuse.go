@@ -113,13 +113,13 @@ func (s *session) enrolSlow(ctx context.Context) verdict {
 	defer w.Close()
 	r, err := s.over(ctx, w, &request{
 		method: "POST", target: s.path(est.SimpleEnroll), fields: []field{{"Content-Type", est.PKCS10}},
-		body: est.Encode(der, est.Wrapped), pause: 300 * time.Millisecond,
+		body: est.Encode(der, est.Wrapped), pause: 300 * time.Millisecond, patience: s.Timeout,
 	})
 	if err != nil {
 		return failed("a body that came 0.3 s after its header was not waited for: %s", brief(err.Error()))
 	}
-	if w.closed && !r.closes {
-		return failed("the connection was closed while the body was sent; the answer is %s", r)
+	if r.early && w.closed {
+		return failed("before the body was sent the answer came, and the connection was closed; it is %s", r)
 	}
 	return judge(r.client(), "the answer is %s, after the body", r)
 }
@@ -156,7 +156,7 @@ func (s *session) enrolStranger(ctx context.Context) verdict {
 	if err != nil {
 		return unrun("%s", err)
 	}
-	r, err := s.once(ctx, line{shown: shown}, &request{
+	r, err := s.once(ctx, line{shown: shown, nobodys: true}, &request{
 		method: "POST", target: s.path(est.SimpleEnroll), fields: []field{{"Content-Type", est.PKCS10}}, body: est.Encode(der, est.Wrapped),
 	})
 	if err != nil {

@@ -193,7 +193,7 @@ func (s *session) tlsUnknown(ctx context.Context) verdict {
 	if err != nil {
 		return unrun("%s", err)
 	}
-	got, err := s.once(ctx, line{shown: shown}, &request{method: "GET", target: s.path(est.CACerts)})
+	got, err := s.once(ctx, line{shown: shown, nobodys: true}, &request{method: "GET", target: s.path(est.CACerts)})
 	if err != nil {
 		return noAnswer(err)
 	}

@@ -27,6 +27,7 @@ type request struct {
 	body           []byte
 	chunked        bool
 	pause          time.Duration // between the header and the body
+	patience       time.Duration // after it
 	expect         bool          // Expect: 100-continue, and the body only after 100 or a second
 	nameless       bool          // no Host
 	anonymous      bool          // no User-Agent
@@ -47,6 +48,7 @@ type reply struct {
 	closes  bool  // the connection ends after it
 
 	bodiless bool // it answers HEAD
+	early    bool // it came before the body was sent
 }
 
 // get gives a field's first value, its name in any case.
@@ -147,10 +149,7 @@ func (w *wire) exchange(host string, r *request) (*reply, error) {
 	case r.expect:
 		return w.expecting(r, head, body)
 	case r.pause > 0:
-		if _, sending = w.tls.Write(head); sending == nil {
-			time.Sleep(r.pause)
-			_, sending = w.tls.Write(body)
-		}
+		return w.slowly(r, head, body)
 	default:
 		_, sending = w.tls.Write(append(head, body...))
 	}
@@ -162,6 +161,27 @@ func (w *wire) exchange(host string, r *request) (*reply, error) {
 	if sending != nil {
 		w.closed = true
 	}
+	return got, nil
+}
+
+// slowly sends the body some time after the header, and notices an answer in between.
+func (w *wire) slowly(r *request, head, body []byte) (*reply, error) {
+	if _, err := w.tls.Write(head); err != nil {
+		return nil, err
+	}
+	if err := w.tap.SetReadDeadline(time.Now().Add(r.pause)); err != nil {
+		return nil, err
+	}
+	_, waiting := w.in.Peek(1)
+	if err := w.tap.SetReadDeadline(time.Now().Add(r.patience)); err != nil {
+		return nil, err
+	}
+	_, sending := w.tls.Write(body)
+	got, err := w.read(r.method)
+	if err != nil {
+		return nil, errors.Join(err, sending)
+	}
+	got.early, w.closed = waiting == nil, w.closed || sending != nil
 	return got, nil
 }
 
