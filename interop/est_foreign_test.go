@@ -14,17 +14,16 @@ import (
 	"time"
 
 	"chancery/est"
-	"chancery/internal/peertest"
 )
 
 // foreignEST runs GlobalSign's EST server with an authority of the test's, and gives its
 // address.
 func foreignEST(t *testing.T, w *world, root *sealer) string {
 	t.Helper()
-	if os.Getenv("ESTSERVER") == "none" { // script/test says so, and counts it
-		t.Skip("GlobalSign's EST server cannot be built here")
+	program := os.Getenv("ESTSERVER")
+	if program == "" {
+		t.Skip("ESTSERVER does not name GlobalSign's estserver (v1.0.6), which no Debian package has and not every module proxy")
 	}
-	program := peertest.Built(t, "estserver")
 	address := fmt.Sprintf("localhost:%d", freeTCP(t))
 	keep := func(name string, key crypto.PrivateKey) string {
 		der, err := x509.MarshalPKCS8PrivateKey(key)

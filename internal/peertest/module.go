@@ -11,13 +11,12 @@ import (
 // modules are the programs that no Debian package has in the version that is tested
 // against: the package to build, and the variable that names a binary that exists.
 var modules = map[string]struct{ variable, at string }{
-	"pebble":    {"PEBBLE", "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"},
-	"step-ca":   {"STEP_CA", "github.com/smallstep/certificates/cmd/step-ca@v0.30.2"},
-	"estserver": {"ESTSERVER", "github.com/globalsign/est/cmd/estserver@v1.0.6"},
+	"pebble":  {"PEBBLE", "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"},
+	"step-ca": {"STEP_CA", "github.com/smallstep/certificates/cmd/step-ca@v0.30.2"},
 }
 
 // Built returns the path of a program that is built from its module: the one that its
-// variable (PEBBLE, STEP_CA, ESTSERVER) names, else the one in the user's cache directory, which is
+// variable (PEBBLE, STEP_CA) names, else the one in the user's cache directory, which is
 // built if it is not there. That needs the module proxy once and some minutes; without it
 // the test is skipped, or fails if CHANCERY_PEERS=required. Nothing of the program gets
 // into the module that is tested.
