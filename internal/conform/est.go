@@ -279,7 +279,7 @@ func (s *session) get(ctx context.Context, target string, fields ...field) (*rep
 
 // noAnswer is the verdict when the connection broke.
 func noAnswer(err error) verdict {
-	if errors.Is(err, errStranger) {
+	if errors.Is(err, errStranger) || errors.Is(err, errNoLogin) {
 		return unrun("%s", brief(err.Error()))
 	}
 	return failed("no answer: %s", brief(err.Error()))

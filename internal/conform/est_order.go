@@ -164,6 +164,8 @@ func (s *session) enrol(ctx context.Context, o order) (*issued, error) {
 	return s.received(got, key), nil
 }
 
+var errNoLogin = errors.New("the server offers no HTTP authentication that the suite has: Basic, or Digest with MD5 or SHA-256")
+
 // authorize puts the password into a request, as the server wants it: for Digest it is
 // asked for a nonce first.
 func (s *session) authorize(ctx context.Context, w *wire, r *request) error {
@@ -187,13 +189,16 @@ func (s *session) authorize(ctx context.Context, w *wire, r *request) error {
 	if err != nil {
 		return err
 	}
+	if asked.status != 401 {
+		return nil // it wants none here: the operation is off, perhaps
+	}
 	for _, c := range challenges(asked) {
 		if text := c.answer(r.method, r.target, s.Login); c.scheme == "digest" && text != "" {
 			r.fields = append(r.fields, field{"Authorization", text})
 			return nil
 		}
 	}
-	return errors.New("the server offers no HTTP authentication that the suite has")
+	return errNoLogin
 }
 
 // bare asks for a certificate without authentication, once.
