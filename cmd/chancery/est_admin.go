@@ -79,7 +79,7 @@ func (p *program) estUserAdd() *cobra.Command {
 	var expires string
 	var ask, stdin bool
 	cmd := &cobra.Command{
-		Use: "add NAME [--name PATTERN]... [--label LABEL]... [--expires TIME] [--cmc] [--ask | --stdin]", Short: "make a user",
+		Use: "add NAME [--name PATTERN]... [--label LABEL]... [--expires TIME] [--replace] [--cmc] [--ask | --stdin]", Short: "make a user, or give one another password",
 		Long: `Makes a user with a password that is made up and shown this once, or with one of your own:
 --ask asks for it, --stdin reads it. It is never an argument: others could read it in the
 list of processes. The name may be "", for devices that send a password alone.`,
@@ -102,7 +102,7 @@ list of processes. The name may be "", for devices that send a password alone.`,
 				return err
 			}
 			return p.show(made, func(w io.Writer) {
-				pairs(w, [2]string{"user", made.User}, [2]string{"password", made.Password}, [2]string{"expires", moment(in.Expires)})
+				pairs(w, [2]string{"user", made.User}, [2]string{"password", made.Password}, [2]string{"expires", moment(made.Expires)})
 				if made.Password != "" {
 					fmt.Fprintln(w, "\nThe password is not shown again.")
 				}
@@ -110,6 +110,7 @@ list of processes. The name may be "", for devices that send a password alone.`,
 		},
 	}
 	grantFlags(cmd, &in.Grant, &expires)
+	cmd.Flags().BoolVar(&in.Replace, "replace", false, "give a user who is there another password; what no other flag says stays as it was")
 	cmd.Flags().BoolVar(&in.CMC, "cmc", false, "let it also be a shared secret of fullcmc (RFC 5272), for which the server keeps it, sealed")
 	cmd.Flags().BoolVar(&ask, "ask", false, "ask for the password at the terminal")
 	cmd.Flags().BoolVar(&stdin, "stdin", false, "read the password from the first line of standard input")

@@ -243,7 +243,7 @@ type ArchivedKey struct {
 }
 
 // archivedKey gives the copy, which is of use to the holder of the archive's key alone,
-// and tells the log who had it.
+// once it is recorded who had it.
 func (s *Server) archivedKey(ctx context.Context, caller admin.Caller, in CertificateNamed) (ArchivedKey, error) {
 	serial, err := ca.ParseSerial(in.Serial)
 	if err != nil {
@@ -251,6 +251,9 @@ func (s *Server) archivedKey(ctx context.Context, caller admin.Caller, in Certif
 	}
 	enveloped, err := s.DeviceKeys.Archived(ctx, serial)
 	if err != nil {
+		return ArchivedKey{}, err
+	}
+	if err := s.Certificates.Note(ctx, administrator(caller).Event(s.Clock(), "serverkey.fetched", string(serial))); err != nil {
 		return ArchivedKey{}, err
 	}
 	s.Logger.WarnContext(ctx, "an archived key was fetched", slog.String("serial", string(serial)), slog.String("by", caller.Name))

@@ -396,6 +396,16 @@ func TestServerKeyGenArchive(t *testing.T) {
 			if _, detail := w.event("serverkey.archived", string(serial)); detail["to"] != cert.Subject.String() {
 				t.Errorf("the event is %v", detail)
 			}
+			o := w.office()
+			for range 2 {
+				got := done[estserver.CertificateNamed, estserver.ArchivedKey](o, "est.archive.get", estserver.CertificateNamed{Serial: string(serial)})
+				if got.CMS != pemBlock("CMS", kept) {
+					t.Errorf("est.archive.get gives %q", got.CMS)
+				}
+			}
+			if got := w.details("serverkey.fetched", string(serial)); len(got) != 2 {
+				t.Errorf("%d events of who fetched it", len(got))
+			}
 			w.secret(m)
 		})
 	}

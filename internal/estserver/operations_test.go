@@ -139,6 +139,48 @@ func TestUserOperations(t *testing.T) {
 	}
 }
 
+// TestUserReplaced: another password at one stroke, at once, with what the user may and
+// an event.
+func TestUserReplaced(t *testing.T) {
+	w := newWorld(t, func(c *estserver.Config) { c.Digest = estserver.DigestMD5 }, plainLabel(), estserver.Label{Name: "floor", Profile: "device", Operations: allOperations, Accept: anyWay})
+	o := w.office()
+	type made = estserver.CredentialMade
+	grant := estserver.Grant{User: "line", Names: []string{"*.example"}, Labels: []string{""}, Expires: w.now().Add(time.Hour).Truncate(time.Second)}
+	first := done[estserver.UserWanted, made](o, "est.user.add", estserver.UserWanted{Grant: grant, CMC: true})
+	csr := asking("x.example", "x.example").keyed(t).der(t)
+	granted(t, w.basic("line", first.Password).post("simpleenroll", csr)) // it is remembered now
+	replace := estserver.UserWanted{Grant: estserver.Grant{User: "line"}, Replace: true}
+	second := done[estserver.UserWanted, made](o, "est.user.add", replace)
+	if second.ID == first.ID || second.Password == first.Password || !second.Expires.Equal(grant.Expires) {
+		t.Errorf("%v of %v", second, first)
+	}
+	refused(t, w.basic("line", first.Password).post("simpleenroll", csr), http.StatusUnauthorized)
+	granted(t, w.basic("line", second.Password).post("simpleenroll", csr))
+	refused(t, w.basic("line", second.Password).post("floor/simpleenroll", csr), http.StatusUnauthorized)
+	list, err := w.store.Credentials(t.Context(), "line", 10)
+	if err != nil || len(list) != 1 || list[0].ID != second.ID || list[0].HA1["MD5"] != estserver.DigestHA1("line", "devices", second.Password)["MD5"] || list[0].Sealed == nil {
+		t.Errorf("%d credentials, %v: %+v", len(list), err, list)
+	}
+	if d := w.details("est-user.replaced", second.ID); len(d) != 1 || d[0]["replaces"] != first.ID || d[0]["names"] != "*.example" {
+		t.Errorf("the events are %v", d)
+	}
+	replace.Names, replace.Labels = []string{"y.example"}, []string{"floor"}
+	third := done[estserver.UserWanted, made](o, "est.user.add", replace)
+	refused(t, w.basic("line", third.Password).post("floor/simpleenroll", csr), http.StatusForbidden, "x.example")
+	// Nothing is half done.
+	stale := list[0]
+	stale.ID, stale.Replaces = ca.NewID(), second.ID
+	if err := w.store.AddCredential(t.Context(), stale, ca.Principal{Room: "admin", ID: "x"}.Event(w.now(), "est-user.replaced", stale.ID)); ca.KindOf(err) != ca.Conflict {
+		t.Errorf("two replacements of one: %v", err)
+	}
+	if list, err := w.store.Credentials(t.Context(), "line", 10); err != nil || len(list) != 1 || list[0].ID != third.ID {
+		t.Errorf("%v, %v", list, err)
+	}
+	declined(o, "est.user.add", estserver.UserWanted{Grant: estserver.Grant{User: "nobody"}, Replace: true}, ca.NotFound, `no user "nobody"`)
+	w.pass(2 * time.Hour)
+	declined(o, "est.user.add", estserver.UserWanted{Grant: estserver.Grant{User: "line"}, Replace: true}, ca.Invalid, "time to come")
+}
+
 // Digest's hashes are kept where it is on, and MD5's only where that is.
 func TestUserDigests(t *testing.T) {
 	for digest, want := range map[string][]string{"": {}, "sha-256": {"SHA-256"}, "md5": {"SHA-256", "MD5"}} {

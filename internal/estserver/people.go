@@ -32,6 +32,9 @@ type UserWanted struct {
 	Grant
 	Password string `json:"password,omitempty"` // chosen; "": one is made
 	CMC      bool   `json:"cmc,omitempty"`      // it is a shared secret of CMC as well, for which it is kept, sealed
+	// Replace gives a user who is there another password. Labels, names and end stay as
+	// they were, and so does whether it is a secret of CMC, unless others are given.
+	Replace bool `json:"replace,omitempty"`
 }
 
 // String gives it without its password.
@@ -46,6 +49,8 @@ type CredentialMade struct {
 	ID       string `json:"id"`
 	User     string `json:"user"`
 	Password string `json:"password,omitempty"`
+
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // String gives it without its password.
@@ -66,17 +71,58 @@ func (s *Server) addUser(ctx context.Context, caller admin.Caller, in UserWanted
 	if n := utf8.RuneCountInString(password); n < leastPassword || len(password) > maxPassword || !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl) {
 		return CredentialMade{}, ca.Errorf(ca.Invalid, "a password has at least %d characters and at most %d octets, none of them a control character; leave it out to have one made", leastPassword, maxPassword)
 	}
+	var former *Credential
+	kind := "est-user.added"
+	if in.Replace {
+		kind = "est-user.replaced"
+		var err error
+		if former, err = s.passwordOf(ctx, in.User); err != nil {
+			return CredentialMade{}, err
+		}
+		in.keep(former)
+	}
 	c, err := s.credential(in.Grant, password)
 	if err != nil {
 		return CredentialMade{}, err
+	}
+	e := granted(caller, &c, kind)
+	if former != nil {
+		c.Replaces, e.Detail["replaces"] = former.ID, former.ID
 	}
 	if in.CMC {
 		if err := s.share(&c, password); err != nil {
 			return CredentialMade{}, err
 		}
 	}
-	c.Hash, out.ID = HashPassword(password), c.ID
-	return out, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-user.added"))
+	c.Hash, out.ID, out.Expires = HashPassword(password), c.ID, c.Expires
+	return out, s.Credentials.AddCredential(ctx, c, e)
+}
+
+// keep leaves a user what the former password had and nothing was said of. An end that
+// has passed wants another.
+func (u *UserWanted) keep(former *Credential) {
+	if len(u.Labels) == 0 {
+		u.Labels = former.Labels
+	}
+	if len(u.Names) == 0 {
+		u.Names = former.Names
+	}
+	if u.Expires.IsZero() {
+		u.Expires = former.Expires
+	}
+	u.CMC = u.CMC || former.Sealed != nil
+}
+
+// passwordOf gives a user's password, kind NotFound when there is no such user.
+func (s *Server) passwordOf(ctx context.Context, user string) (*Credential, error) {
+	list, err := s.Credentials.Credentials(ctx, user, 1) // the standing one comes first
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || list[0].OneTime {
+		return nil, ca.Errorf(ca.NotFound, "there is no user %q; see: chancery est user list", clip(user))
+	}
+	return &list[0], nil
 }
 
 // credential makes what is the same of both kinds.
@@ -131,7 +177,7 @@ func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in Grant) 
 			return CredentialMade{}, err
 		}
 	}
-	return CredentialMade{ID: c.ID, User: c.User, Password: secret}, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-password.added"))
+	return CredentialMade{ID: c.ID, User: c.User, Password: secret, Expires: c.Expires}, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-password.added"))
 }
 
 // UserShown is a user as est.user.list shows it.
@@ -187,16 +233,13 @@ type UserNamed struct {
 }
 
 func (s *Server) removeUser(ctx context.Context, caller admin.Caller, in UserNamed) (struct{}, error) {
-	list, err := s.Credentials.Credentials(ctx, in.User, 1) // the standing one comes first
+	found, err := s.passwordOf(ctx, in.User)
 	if err != nil {
 		return struct{}{}, err
 	}
-	if len(list) == 0 || list[0].OneTime {
-		return struct{}{}, ca.Errorf(ca.NotFound, "there is no user %q; see: chancery est user list", clip(in.User))
-	}
-	e := administrator(caller).Event(s.Clock(), "est-user.removed", list[0].ID)
+	e := administrator(caller).Event(s.Clock(), "est-user.removed", found.ID)
 	e.Detail = map[string]string{"user": in.User}
-	return struct{}{}, s.Credentials.RemoveCredential(ctx, list[0].ID, e)
+	return struct{}{}, s.Credentials.RemoveCredential(ctx, found.ID, e)
 }
 
 // The states of a one-time password.

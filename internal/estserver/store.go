@@ -45,7 +45,9 @@ type Credentials interface {
 	// CredentialByDigest gives the one-time password whose secret has the SHA-256;
 	// kind NotFound when there is none.
 	CredentialByDigest(ctx context.Context, digest []byte) (Credential, error)
-	// AddCredential stores one. A second standing password of a user is Conflict.
+	// AddCredential stores one, and removes the one that it replaces in the same
+	// transaction: Conflict if that is not there any more. A second standing password of
+	// a user is Conflict.
 	AddCredential(ctx context.Context, c Credential, e ca.Event) error
 	// RemoveCredential removes one by id, kind NotFound when there is none.
 	RemoveCredential(ctx context.Context, id string, e ca.Event) error
@@ -169,6 +171,9 @@ type Credential struct {
 	Request string // id of the pending request that a one-time password is bound to; ""
 	Created time.Time
 	Expires time.Time // zero: never
+	// Replaces is the id of the standing password whose place this one takes; "": none.
+	// AddCredential reads it, and nobody keeps it.
+	Replaces string
 }
 
 // KeyKind says what a device key is.

@@ -484,6 +484,9 @@ func (w *world) details(kind, subject string) (all []map[string]string) {
 			return err
 		}
 		detail := map[string]string{}
+		if text == "" {
+			text = "{}"
+		}
 		err := json.Unmarshal([]byte(text), &detail)
 		all = append(all, detail)
 		return err

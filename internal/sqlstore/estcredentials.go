@@ -66,14 +66,23 @@ func (s *Store) AddCredential(ctx context.Context, c estserver.Credential, e ca.
 		}
 		texts[i] = string(text)
 	}
-	err := s.db.Batch(ctx, sqldb.Statement{
+	var batch []sqldb.Statement
+	if c.Replaces != "" {
+		batch = append(batch, sqldb.Statement{
+			SQL: `DELETE FROM est_credentials WHERE id = $1 AND login = $2 AND one_time = 0`, Args: []any{[]byte(c.Replaces), c.User}, Want: 1, Label: errStale,
+		})
+	}
+	err := s.db.Batch(ctx, append(batch, sqldb.Statement{
 		SQL: `INSERT INTO est_credentials (` + credentialColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12)`,
 		Args: []any{[]byte(c.ID), c.User, c.OneTime, texts[0], texts[1], c.Hash, c.Digest, texts[2], c.Realm,
 			millis(c.Created), millis(c.Expires), c.Sealed},
 		Want: 1, Label: errExists,
-	}, record(e))
-	if errors.Is(err, errExists) {
-		return ca.Errorf(ca.Conflict, "there is such a user or password already; remove it first: chancery est user remove")
+	}, record(e))...)
+	switch {
+	case errors.Is(err, errExists):
+		return ca.Errorf(ca.Conflict, "there is such a user or password already; give the user another password: chancery est user add --replace, or remove him first: chancery est user remove")
+	case errors.Is(err, errStale):
+		return ca.Errorf(ca.Conflict, "the user's password was replaced or removed by somebody else just now; look first: chancery est user list")
 	}
 	return refuse(err)
 }
