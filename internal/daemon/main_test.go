@@ -58,6 +58,7 @@ type setup struct {
 	Requests                               config.Rate
 	Mail                                   string               // a mail server; then accounts need a binding, and holders are asked
 	Approvals                              bool                 // EST's requests wait for an approver
+	Keys                                   bool                 // EST makes keys for clients
 	change                                 func(*config.Config) // last; not for a process of its own
 }
 
@@ -79,6 +80,9 @@ func (s setup) config() *config.Config {
 	}
 	if s.Approvals {
 		c.EST.Labels = []config.Label{{Manual: true, Names: []string{"*.example"}}}
+	}
+	if s.Keys {
+		c.EST.Labels = []config.Label{{Names: []string{"*.example"}, Operations: []string{"simpleenroll", "simplereenroll", "serverkeygen"}}}
 	}
 	if s.change != nil {
 		s.change(c)
