@@ -245,10 +245,14 @@ func (s *session) over(ctx context.Context, w *wire, r *request) (*reply, error)
 	stop := context.AfterFunc(ctx, func() { _ = w.tap.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	got, err := w.exchange(s.authority, r)
-	if err == nil {
-		s.all = append(s.all, got)
+	if err != nil {
+		return nil, err
 	}
-	return got, err
+	s.all = append(s.all, got)
+	if b, err := bagOf(got); err == nil && r.method == "POST" {
+		s.note(b.certs) // a faulty server may certify what was meant to be refused
+	}
+	return got, nil
 }
 
 // once sends a request on a connection of its own.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"chancery/est"
@@ -14,8 +15,15 @@ var acceptSteps = []step{
 		accepting(order{body: func(der []byte) []byte { return est.Encode(der, est.Bare) }})},
 	{Check{"enroll.line-breaks", Should, "RFC 8951 §3.1", "takes lines of 76 that end with CR LF"}, accepting(order{body: crlf})},
 	{Check{"enroll.spaces", Should, "RFC 8951 §3.1", "takes spaces and tabs between"}, accepting(order{body: spaced})},
+	{Check{"enroll.transfer-encoding-absent", Must, "RFC 8951 §3; strongSwan, libest", "needs no Content-Transfer-Encoding"}, accepting(order{send: func(r *request) {
+		r.fields = slices.DeleteFunc(r.fields, func(f field) bool { return f.name == "Content-Transfer-Encoding" })
+	}})},
 	{Check{"enroll.transfer-encoding-odd", Must, "RFC 8951 §3", "takes no notice of a Content-Transfer-Encoding that says binary"}, accepting(order{send: func(r *request) {
-		r.fields = append(r.fields, field{"Content-Transfer-Encoding", "binary"})
+		for i := range r.fields {
+			if r.fields[i].name == "Content-Transfer-Encoding" {
+				r.fields[i].value = "binary"
+			}
+		}
 	}})},
 	{Check{"enroll.media-case", Must, "RFC 9110 §8.3.1", "takes APPLICATION/PKCS10"}, accepting(order{send: media("APPLICATION/PKCS10")})},
 	{Check{"enroll.media-parameters", Should, "RFC 9110 §8.3.1", "takes parameters that it does not know"}, accepting(order{send: media(`application/pkcs10; charset="utf-8"`)})},

@@ -14,11 +14,11 @@ var cmcSteps = []step{
 }
 
 // cmcMedia is what requests to /fullcmc are (RFC 7030 §4.3.1).
-var cmcMedia = field{"Content-Type", "application/pkcs7-mime; smime-type=CMC-request"}
+const cmcMedia = "application/pkcs7-mime; smime-type=CMC-request"
 
 // cmc sends something to /fullcmc.
 func (s *session) cmc(ctx context.Context, body []byte, do func(*reply) verdict) verdict {
-	r, err := s.post(ctx, est.FullCMC, body, cmcMedia)
+	r, err := s.post(ctx, est.FullCMC, body, ordinary(cmcMedia)...)
 	if err != nil {
 		return noAnswer(err)
 	}

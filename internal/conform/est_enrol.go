@@ -17,7 +17,7 @@ var noName = pkix.Name{CommonName: "conform.invalid"}
 
 // issuing are the checks that may end with a new certificate, beside the first one.
 var issuing = []string{
-	"enroll.proof", "enroll.one-line", "enroll.line-breaks", "enroll.spaces", "enroll.transfer-encoding-odd", "enroll.media-case", "enroll.media-parameters",
+	"enroll.proof", "enroll.one-line", "enroll.line-breaks", "enroll.spaces", "enroll.transfer-encoding-absent", "enroll.transfer-encoding-odd", "enroll.media-case", "enroll.media-parameters",
 	"enroll.chunked", "enroll.continue", "enroll.no-user-agent", "enroll.field-case", "enroll.repeat",
 	"linking.tls-unique", "linking.tls-unique-wrong", "linking.other-connection", "linking.exporter", "linking.exporter-wrong", "linking.garbage", "linking.identity", "linking.identity-wrong", "linking.words",
 	"reenroll.rekey", "reenroll.status", "reenroll.subject", "reenroll.names", "reenroll.unauthenticated", "reenroll.strange-certificate", "reenroll.proof",

@@ -54,9 +54,7 @@ func (s *session) keygen(ctx context.Context, o order) (*reply, error) {
 	parts, _ := est.ParseMultipart(i.reply.get("Content-Type"), i.reply.body) // a refusal has none
 	for _, p := range parts {
 		if b, err := readBag(p.Body); err == nil {
-			for _, c := range b.certs {
-				s.note(c)
-			}
+			s.note(b.certs)
 		}
 	}
 	return i.reply, nil

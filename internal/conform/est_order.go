@@ -145,7 +145,7 @@ func (s *session) enrol(ctx context.Context, o order) (*issued, error) {
 	if o.alter != nil {
 		der = o.alter(der)
 	}
-	r := &request{method: "POST", target: s.path(o.op), fields: []field{{"Content-Type", est.PKCS10}}, body: est.Encode(der, est.Wrapped)}
+	r := &request{method: "POST", target: s.path(o.op), fields: ordinary(est.PKCS10), body: est.Encode(der, est.Wrapped)}
 	if o.body != nil {
 		r.body = o.body(der)
 	}
@@ -185,7 +185,7 @@ func (s *session) authorize(ctx context.Context, w *wire, r *request) error {
 		r.fields = append(r.fields, field{"Authorization", basic(s.Login.User, string(s.Login.Password))})
 		return nil
 	}
-	asked, err := s.over(ctx, w, &request{method: r.method, target: r.target, fields: []field{{"Content-Type", est.PKCS10}}})
+	asked, err := s.over(ctx, w, &request{method: r.method, target: r.target, fields: ordinary(est.PKCS10)})
 	if err != nil {
 		return err
 	}
@@ -199,6 +199,12 @@ func (s *session) authorize(ctx context.Context, w *wire, r *request) error {
 		}
 	}
 	return errNoLogin
+}
+
+// ordinary gives the fields of a POST in the form that every server takes: some want a
+// Content-Transfer-Encoding, which has checks of its own.
+func ordinary(media string) []field {
+	return []field{{"Content-Type", media}, {"Content-Transfer-Encoding", "base64"}}
 }
 
 // bare asks for a certificate without authentication, once.
@@ -226,7 +232,7 @@ func (s *session) dummy() ([]byte, error) {
 // post sends a body without authentication on the shared connection.
 func (s *session) post(ctx context.Context, op est.Operation, body []byte, fields ...field) (*reply, error) {
 	if len(fields) == 0 {
-		fields = []field{{"Content-Type", est.PKCS10}}
+		fields = ordinary(est.PKCS10)
 	}
 	return s.do(ctx, &request{method: "POST", target: s.path(op), fields: fields, body: body})
 }
@@ -325,16 +331,17 @@ func (s *session) received(got *reply, key crypto.Signer) *issued {
 	for _, c := range i.bag.certs {
 		if public != nil && public.Equal(c.PublicKey) {
 			i.cert = c
-			s.note(c)
 		}
 	}
 	return i
 }
 
-// note keeps the serial number of what was issued here.
-func (s *session) note(c *x509.Certificate) {
-	if serial := fmt.Sprintf("%x", c.SerialNumber); !slices.Contains(s.serials, serial) {
-		s.serials = append(s.serials, serial)
+// note keeps the serial numbers of what was issued here.
+func (s *session) note(certs []*x509.Certificate) {
+	for _, c := range certs {
+		if serial := fmt.Sprintf("%x", c.SerialNumber); !c.IsCA && !slices.Contains(s.serials, serial) {
+			s.serials = append(s.serials, serial)
+		}
 	}
 }
 

@@ -112,7 +112,7 @@ func (s *session) enrolSlow(ctx context.Context) verdict {
 	}
 	defer w.Close()
 	r, err := s.over(ctx, w, &request{
-		method: "POST", target: s.path(est.SimpleEnroll), fields: []field{{"Content-Type", est.PKCS10}},
+		method: "POST", target: s.path(est.SimpleEnroll), fields: ordinary(est.PKCS10),
 		body: est.Encode(der, est.Wrapped), pause: 300 * time.Millisecond, patience: s.Timeout,
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *session) enrolWrongPassword(ctx context.Context) verdict {
 		if offers[0].scheme == "digest" {
 			text = offers[0].answer("POST", s.path(est.SimpleEnroll), wrong)
 		}
-		got, err := s.post(ctx, est.SimpleEnroll, est.Encode(der, est.Wrapped), field{"Content-Type", est.PKCS10}, field{"Authorization", text})
+		got, err := s.post(ctx, est.SimpleEnroll, est.Encode(der, est.Wrapped), append(ordinary(est.PKCS10), field{"Authorization", text})...)
 		if err != nil {
 			return noAnswer(err)
 		}
@@ -157,7 +157,7 @@ func (s *session) enrolStranger(ctx context.Context) verdict {
 		return unrun("%s", err)
 	}
 	r, err := s.once(ctx, line{shown: shown, nobodys: true}, &request{
-		method: "POST", target: s.path(est.SimpleEnroll), fields: []field{{"Content-Type", est.PKCS10}}, body: est.Encode(der, est.Wrapped),
+		method: "POST", target: s.path(est.SimpleEnroll), fields: ordinary(est.PKCS10), body: est.Encode(der, est.Wrapped),
 	})
 	if err != nil {
 		return judge(strings.Contains(err.Error(), "tls"), "it was refused in TLS: %s", brief(err.Error()))
@@ -176,7 +176,7 @@ func (s *session) hostile(ctx context.Context, body []byte, media string) (*repl
 		return nil, err
 	}
 	defer w.Close()
-	r := &request{method: "POST", target: s.path(est.SimpleEnroll), fields: []field{{"Content-Type", media}}, body: body}
+	r := &request{method: "POST", target: s.path(est.SimpleEnroll), fields: ordinary(media), body: body}
 	if s.Login != nil {
 		if err := s.authorize(ctx, w, r); err != nil {
 			return nil, err

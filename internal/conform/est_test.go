@@ -200,6 +200,7 @@ var breakages = map[string]breakage{
 	"lines alone":         {ids: "enroll.one-line", change: notWhen(func(r *http.Request) bool { return !strings.Contains(sent(r), "\n") })},
 	"LF alone":            {ids: "enroll.line-breaks enroll.spaces", change: notWhen(func(r *http.Request) bool { return strings.ContainsAny(sent(r), "\r \t") })},
 	"believes encodings":  {ids: "enroll.transfer-encoding-odd", change: notWhen(func(r *http.Request) bool { return r.Header.Get("Content-Transfer-Encoding") == "binary" })},
+	"wants encodings":     {ids: "enroll.transfer-encoding-absent", change: notWhen(func(r *http.Request) bool { return r.Header.Get("Content-Transfer-Encoding") == "" })},
 	"small letters alone": {ids: "enroll.media-case enroll.media-parameters", change: notWhen(func(r *http.Request) bool { return r.Header.Get("Content-Type") != "application/pkcs10" })},
 	"no chunks":           {ids: "enroll.chunked", change: notWhen(func(r *http.Request) bool { return r.ContentLength < 0 })},
 	"no continue":         {ids: "enroll.continue", faults: "no-continue"},
@@ -353,6 +354,17 @@ func TestSecretsStay(t *testing.T) {
 	c := ESTConfig{Names: []string{"a.example"}}
 	if c.Enrols() != 0 {
 		t.Errorf("without credentials %d certificates", c.Enrols())
+	}
+}
+
+// What a server certifies although nobody asked properly is in the report.
+func TestCertifiedAllTheSame(t *testing.T) {
+	t.Parallel()
+	l := newLittle(t)
+	l.faults["nobody"] = true
+	report, err := EST(t.Context(), ESTConfig{URL: l.start(nil), Choice: Choice{Only: []string{"enroll.unauthenticated"}}})
+	if err != nil || len(report.Certificates) != 1 || report.Conforms() {
+		t.Errorf("error %v, certificates %v", err, report.Certificates)
 	}
 }
 
