@@ -3,6 +3,7 @@ package ca
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
 	"strings"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 // Event is one line of the history: who did what to what. It is written in the
 // transaction of the act itself, so that no act is without one.
 type Event struct {
-	ID      string // see [NewID]
+	ID      string // see [TimedID]
 	At      time.Time
 	Kind    string // "certificate.intended", "account.created", …: noun.participle
 	By      Principal
@@ -20,7 +21,7 @@ type Event struct {
 
 // Event makes an event of what p did, with a fresh id.
 func (p Principal) Event(at time.Time, kind, subject string) Event {
-	return Event{ID: NewID(), At: at, Kind: kind, By: p, Subject: subject}
+	return Event{ID: TimedID(at), At: at, Kind: kind, By: p, Subject: subject}
 }
 
 var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
@@ -30,6 +31,16 @@ var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 func NewID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails since Go 1.24
+	return strings.ToLower(idEncoding.EncodeToString(b[:]))
+}
+
+// TimedID is an id of the same form that begins with the time, for what is never asked
+// for by strangers: 48 bits of Unix milliseconds and 80 random ones. What is written
+// together stands together in an index, and fewer of its pages are written.
+func TimedID(at time.Time) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(at.UnixMilli())<<16)
+	rand.Read(b[6:])
 	return strings.ToLower(idEncoding.EncodeToString(b[:]))
 }
 

@@ -3,6 +3,7 @@ package ca_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/internal/ca"
 )
@@ -20,5 +21,20 @@ func TestWellFormedID(t *testing.T) {
 	}
 	if a, b := ca.NewID(), ca.NewID(); a == b {
 		t.Errorf("twice %s", a)
+	}
+}
+
+// Ids of one moment begin alike, and those of others differently; none comes twice.
+func TestTimedID(t *testing.T) {
+	const begins = 9 // characters hold 45 of the 48 bits of time
+	at := time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC)
+	a, b := ca.TimedID(at), ca.TimedID(at)
+	if !ca.WellFormedID(a) || a == b || a[:begins] != b[:begins] {
+		t.Errorf("%s and %s at one moment", a, b)
+	}
+	for _, d := range []time.Duration{8 * time.Millisecond, time.Hour, 1000 * time.Hour, -100 * 365 * 24 * time.Hour} {
+		if c := ca.TimedID(at.Add(d)); !ca.WellFormedID(c) || c[:begins] == a[:begins] {
+			t.Errorf("%s at a moment, %s %v later", a, c, d)
+		}
 	}
 }

@@ -111,7 +111,7 @@ func (s *Server) freshID(ctx context.Context, c *call) (string, error) {
 		}
 		return oneTimeID(password.ID), nil
 	}
-	return "est:" + ca.NewID(), s.quota(ctx, c)
+	return "est:" + ca.TimedID(c.now), s.quota(ctx, c)
 }
 
 // bound refuses a one-time password that waits with another request (RFC 7030 §6).
