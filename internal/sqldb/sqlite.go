@@ -67,7 +67,9 @@ func (e *sqliteEngine) open(path string, c Config, stats *counters) error {
 		},
 	}
 	e.uri = "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options.Encode()
-	conn, err := openSQLiteConn(e.uri, "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864")
+	// The WAL is moved into the file every 16 MiB: what is written again and again until
+	// then is moved once. 4096 frames are one block of its index, which readers search.
+	conn, err := openSQLiteConn(e.uri, "journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864", "wal_autocheckpoint = 4000")
 	if err != nil {
 		return err
 	}
