@@ -283,7 +283,7 @@ func (s *session) get(ctx context.Context, target string, fields ...field) (*rep
 
 // noAnswer is the verdict when the connection broke.
 func noAnswer(err error) verdict {
-	if errors.Is(err, errStranger) || errors.Is(err, errNoLogin) {
+	if errors.Is(err, errStranger) || errors.Is(err, errNoLogin) || errors.Is(err, errUnmet) {
 		return unrun("%s", brief(err.Error()))
 	}
 	return failed("no answer: %s", brief(err.Error()))

@@ -32,6 +32,7 @@ type memory struct {
 	firstDone     *issued
 	firstErr      error
 	againDone     *issued
+	againBroken   *verdict // why there is no againDone
 	keygenReply   *reply
 	keygenErr     error
 	one           crypto.Signer // the key of every request, with OneTime
@@ -275,12 +276,20 @@ func (s *session) request(ctx context.Context, w *wire, o order) ([]byte, crypto
 			r.Attributes = append(r.Attributes, est.ChallengePassword(b.Text()))
 		}
 	}
+	if slices.ContainsFunc(wanted.Describe, est.OIDMACAddress.Equal) {
+		r.Attributes = append(r.Attributes, est.MACAddress(madeUpMAC))
+	}
 	if err := wanted.Apply(&r); err != nil {
-		return nil, nil, fmt.Errorf("what the server's CSR attributes demand cannot be met: %w", err)
+		return nil, nil, fmt.Errorf("%w: %w", errUnmet, err)
 	}
 	der, err := r.Sign(key, wanted.Hash)
 	return der, key, err
 }
+
+// madeUpMAC is a locally administered address, for servers that want to be told one.
+const madeUpMAC = "02:00:5e:00:53:01"
+
+var errUnmet = errors.New("what the server's CSR attributes demand is not to be had here")
 
 func bindingOf(w *wire) (est.Binding, error) {
 	cs := w.tls.ConnectionState()

@@ -78,37 +78,43 @@ func (s *session) renew(ctx context.Context, o order) (*issued, *x509.Certificat
 	return i, leaf, verdict{}, true
 }
 
-// again renews once for everything that looks at an ordinary renewal.
+// ordinarily renews once for everything that looks at an ordinary renewal.
+func (s *session) ordinarily(ctx context.Context) (*issued, verdict, bool) {
+	if s.againDone == nil && s.againBroken == nil {
+		i, _, v, ok := s.renew(ctx, order{})
+		if s.againDone = i; !ok {
+			s.againBroken = &v
+		}
+	}
+	if s.againBroken != nil {
+		return nil, *s.againBroken, false
+	}
+	return s.againDone, verdict{}, true
+}
+
+// again is a check that needs an ordinary renewal.
 func (s *session) again(ctx context.Context, do func(*issued, *x509.Certificate) verdict) verdict {
 	_, leaf, v, ok := s.held(ctx)
 	if !ok {
 		return v
 	}
-	if s.againDone == nil {
-		i, _, v, ok := s.renew(ctx, order{})
-		if !ok {
-			return v
-		}
-		s.againDone = i
+	i, v, ok := s.ordinarily(ctx)
+	switch {
+	case !ok:
+		return unrun("an ordinary renewal does not come about: %s", v.seen)
+	case i.reply.missing():
+		return absent("simplereenroll is not offered: %s", i.reply)
 	}
-	if s.againDone.reply.missing() {
-		return absent("simplereenroll is not offered: %s", s.againDone.reply)
-	}
-	return do(s.againDone, leaf)
+	return do(i, leaf)
 }
 
 func (s *session) reenrolStatus(ctx context.Context) verdict {
-	_, _, v, ok := s.held(ctx)
+	i, v, ok := s.ordinarily(ctx)
 	if !ok {
 		return v
 	}
-	if s.againDone == nil {
-		if s.againDone, _, v, ok = s.renew(ctx, order{}); !ok {
-			return v
-		}
-	}
 	// The operation is mandatory (RFC 7030 §4.2).
-	return judge(s.againDone.reply.status == 200 || s.againDone.reply.status == 202, "the answer is %s", s.againDone.reply)
+	return judge(i.reply.status == 200 || i.reply.status == 202, "the answer is %s", i.reply)
 }
 
 func (s *session) inRenewed(ctx context.Context, do func(now, old *x509.Certificate) verdict) verdict {
@@ -155,11 +161,16 @@ func (s *session) reenrolRekey(ctx context.Context) verdict {
 	if err != nil {
 		return unrun("%s", err)
 	}
-	i, _, v, ok := s.renew(ctx, order{key: key})
-	if !ok {
-		return v
-	}
-	return judge(i.accepted(), "the answer is %s", i.reply)
+	return s.again(ctx, func(first *issued, _ *x509.Certificate) verdict {
+		if !first.accepted() {
+			return unrun("an ordinary renewal is refused, too: %s", first.reply)
+		}
+		i, _, v, ok := s.renew(ctx, order{key: key})
+		if !ok {
+			return v
+		}
+		return judge(i.accepted(), "the answer is %s", i.reply)
+	})
 }
 
 // unchangeable is a check that a renewal with other names is refused.
