@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"chancery/internal/ca"
@@ -63,7 +64,7 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 		}
 		req.ID = row.IssueID()
 		req.Evidence = append(evidence, row.evidence(ask.Names, c)...)
-	} else if req.ID, err = s.freshID(ctx, c); err != nil {
+	} else if req.ID, err = s.freshID(ctx, c, &ask); err != nil {
 		return Result{}, err
 	}
 	if ask.Attempt > 0 {
@@ -77,7 +78,7 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 	if req.Detail, err = details(c, &ask, req.Key); err != nil {
 		return Result{}, err
 	}
-	record, err := s.Authority.Issue(ctx, req)
+	record, err := s.sign(ctx, c, &ask, req)
 	if err != nil {
 		return Result{}, spent(c, err)
 	}
@@ -104,14 +105,29 @@ func holdingRenewed(r *ca.Record) (*holding, error) {
 
 // freshID gives the id of a request that needs nobody's approval. That of a one-time
 // password is its own, so that the ledger gives it one certificate and no more.
-func (s *Server) freshID(ctx context.Context, c *call) (string, error) {
+func (s *Server) freshID(ctx context.Context, c *call, ask *Ask) (string, error) {
 	if password := c.who.oneTime(); password != nil {
 		if password.Request != "" {
 			return "", bound()
 		}
 		return oneTimeID(password.ID), nil
 	}
-	return "est:" + ca.TimedID(c.now), s.quota(ctx, c)
+	id := freshly + ca.TimedID(c.now)
+	if ask.Key == nil { // before we make one
+		return id, s.quota(ctx, c)
+	}
+	return id, nil // see issueOnce
+}
+
+// freshly begins the ids of requests that nothing is known of but themselves.
+const freshly = "est:new:"
+
+// sign hands a request to the core.
+func (s *Server) sign(ctx context.Context, c *call, ask *Ask, req ca.Request) (ca.Record, error) {
+	if ask.Key != nil && strings.HasPrefix(req.ID, freshly) {
+		return s.issueOnce(ctx, c, ask, req)
+	}
+	return s.Authority.Issue(ctx, req)
 }
 
 // bound refuses a one-time password that waits with another request (RFC 7030 §6).

@@ -70,16 +70,17 @@ type Config struct {
 }
 
 // Server answers EST requests. It is safe for concurrent use; everything that changes
-// is in the stores that it was given, but for what auth_password.go, auth_attempts.go
-// and cacerts.go keep for a while.
+// is in the stores that it was given, but for what auth_password.go, auth_attempts.go,
+// unfinished.go and cacerts.go keep for a while.
 type Server struct {
 	Config
-	labels    map[string]*Label
-	passwords passwords
-	bags      bags
-	attempts  attempts
-	explicit  atomic.Pointer[authorities] // see issuedHere
-	riddles   atomic.Pointer[cmc.Secret]  // see challengeKey
+	labels     map[string]*Label
+	passwords  passwords
+	bags       bags
+	attempts   attempts
+	unfinished unfinished
+	explicit   atomic.Pointer[authorities] // see issuedHere
+	riddles    atomic.Pointer[cmc.Secret]  // see challengeKey
 }
 
 // New checks the configuration and gives the server. The error names every part that
