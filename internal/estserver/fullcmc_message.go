@@ -118,7 +118,7 @@ func (x *exchange) standing(m *cmc.Message, p, forWhom *party) error {
 		return &cmc.Error{Fail: cmc.BadRequest, Parts: parts, Reason: "only a registration authority of this CA asserts such things (RFC 7030 section 3.7): its certificate has a profile that the label lists in ras, and id-kp-cmcRA"}
 	}
 	if len(m.Data.Requests) > 0 && !p.bound() && (forWhom == nil || !forWhom.who.RA) {
-		return failure(cmc.BadMessageCheck, cmc.Current, "a message that asks for certificates is signed, or in an AuthenticatedData (RFC 5272 section 3.2)")
+		return failure(cmc.BadMessageCheck, cmc.Current, "a message that asks for certificates is signed, in an AuthenticatedData, or has a proof of identity (RFC 5272 sections 3.2 and 6.2)")
 	}
 	return nil
 }

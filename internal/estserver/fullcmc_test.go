@@ -197,7 +197,11 @@ func TestFullCMCSecrets(t *testing.T) {
 	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(k).proving("bob", "no shared secret") }).refused(http.StatusForbidden, cmc.BadIdentity)
 	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(k).proving("", "correct horse") }).refused(http.StatusForbidden, cmc.BadIdentity)
 	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(k) }).refused(http.StatusForbidden, cmc.BadIdentity, 0)
-	send("fullcmc", func(l *letter, k crypto.Signer) { l.proving("alice", "correct horse") }).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
+	send("fullcmc", func(l *letter, k crypto.Signer) { l.proving("alice", "correct horse") }).granted(nil)
+	send("fullcmc", func(l *letter, k crypto.Signer) {}).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
+	send("fullcmc", func(l *letter, k crypto.Signer) {
+		l.wrap.Signers = []cms.Signing{{NoSignature: true, KeyID: []byte{1}}}
+	}).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
 	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(newKey(t)).proving("alice", "correct horse") }).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
 	old := func(l *letter, k crypto.Signer) {
 		l.add(cmc.Identification("alice"))

@@ -40,10 +40,11 @@ type party struct {
 	linked bool // its requests are linked to the secret (RFC 5272 §6.3)
 }
 
-// bound tells whether somebody vouches for the message: for the whole of it, or, where its
-// key cannot sign, by a proof of identity over all requests (RFC 5272 §6.2, App. C.1).
+// bound tells whether somebody vouches for the requests of the message: by a signature or a
+// code over the whole, or, where the key cannot sign, by a proof of identity over all of
+// them (RFC 5272 §6.2, App. C.1).
 func (p *party) bound() bool {
-	return p.signed != byNobody && (p.signed != byHash || p.secret != nil)
+	return p.secret != nil || p.signed != byNobody && p.signed != byHash
 }
 
 // malformed makes an error of a part of a message.
