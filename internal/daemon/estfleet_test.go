@@ -167,6 +167,7 @@ func (u *unit) wake(jobs []engine.Job, roots ...*x509.Certificate) {
 	go func() {
 		defer close(done)
 		for reads := 0; ; reads++ {
+			time.Sleep(time.Millisecond) // leave the processor to who is watched
 			select {
 			case <-stop:
 				if reads > 0 {
