@@ -195,7 +195,7 @@ func enclosed(m *cmc.Message, but *x509.Certificate) []*x509.Certificate {
 }
 
 // proof looks at a proof of identity, if there is one (RFC 5272 §6.2). One that was seen
-// to by an RA is the RA's; see mark.
+// to by an RA is the RA's; see settled.
 func (x *exchange) proof(m *cmc.Message, p *party) error {
 	at := cmc.BodyPartID(0)
 	for _, c := range m.Data.Controls {
