@@ -44,8 +44,9 @@ type ClientConfig struct {
 	// Login answers the server's HTTP authentication (RFC 7030 §3.2.3), which it gets
 	// only when it asks; nil: there is no password.
 	Login *Login
-	// SecretsOverImplicit lets passwords be sent to, and keys be made by, a server that
-	// only Implicit anchors verify. RFC 7030 §6 warns of it.
+	// SecretsOverImplicit lets passwords and other secrets, be they in a request, be sent
+	// to, and keys be made by, a server that only Implicit anchors verify. RFC 7030 §6
+	// warns of it. No secret ever follows a redirect to another origin.
 	SecretsOverImplicit bool
 	// Consent is asked before a POST follows a redirect to another origin (RFC 7030
 	// §3.2.1); an error refuses, and so does nil.

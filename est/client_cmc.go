@@ -151,7 +151,7 @@ func (c *Client) FullCMC(ctx context.Context, f Full) (*FullAnswer, error) {
 // round sends the message and reads what came, be it a refusal by CMC.
 func (c *Client) round(ctx context.Context, m *fullMessage) (*FullAnswer, error) {
 	o, err := c.do(ctx, errand{
-		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(m.Renews), direct: true,
+		op: FullCMC, method: http.MethodPost, media: PKCS7Mime + "; smime-type=" + CMCRequest, candidates: c.candidates(m.Renews), direct: true, discloses: m.discloses(),
 		build: func(cs *tls.ConnectionState) ([]byte, error) { return m.body(cs) },
 	})
 	if refused, ok := errors.AsType[*StatusError](err); ok && refused.Body != nil {
@@ -169,6 +169,11 @@ func (c *Client) round(ctx context.Context, m *fullMessage) (*FullAnswer, error)
 		return nil, err
 	}
 	a.outcome = o
+	if a.Publication != nil {
+		if err := publishes(a.Signer, o.server); err != nil {
+			return nil, &AnswerError{Operation: FullCMC, Reason: "publishes trust anchors that are not to be believed", Err: err}
+		}
+	}
 	return a, nil
 }
 
@@ -195,6 +200,28 @@ func (m *fullMessage) public() crypto.PublicKey {
 	return nil
 }
 
+// own are the keys of the message's maker.
+func (m *fullMessage) own() []crypto.PublicKey {
+	own := []crypto.PublicKey{m.public()}
+	if m.Signer != nil {
+		own = append(own, m.Signer.Certificate.PublicKey)
+	}
+	if m.Renews != nil {
+		own = append(own, m.Renews.PublicKey)
+	}
+	return own
+}
+
+// asks tells whether the message holds a request for a certificate.
+func (m *fullMessage) asks() bool { return m.public() != nil && m.Poll == nil }
+
+// discloses tells whether the message holds a secret, or a MAC by one, on which guesses
+// could be tried.
+func (m *fullMessage) discloses() bool {
+	byCRMF := m.CRMF || m.Sealed != nil // which has no attributes
+	return m.Proof != nil || m.Revoke != nil && m.Revoke.Secret != "" || m.asks() && !byCRMF && m.draft.secret
+}
+
 // body encodes, signs and wraps the message for a connection.
 func (m *fullMessage) body(cs *tls.ConnectionState) ([]byte, error) {
 	data := &cmc.PKIData{}
@@ -212,7 +239,7 @@ func (m *fullMessage) body(cs *tls.ConnectionState) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if m.public() != nil && m.Poll == nil {
+	if m.asks() {
 		if err := m.addRequest(cs, data, random); err != nil {
 			return nil, err
 		}

@@ -7,10 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"math/big"
 	"net/http"
-	"slices"
 	"time"
 
 	"chancery/cms"
@@ -90,11 +88,11 @@ func (c *Client) readFull(r *reply, m *fullMessage, verified bool) (*FullAnswer,
 	}
 	var signed time.Time
 	if verified {
-		if a.Signer, signed, err = c.signedBy(message); err != nil {
+		if a.Signer, signed, err = c.signedBy(message, m); err != nil {
 			return fail("is not signed by whom it should", err)
 		}
 	}
-	if err := a.read(message, m); err != nil {
+	if err := a.read(message, m, verified); err != nil {
 		return fail("is not to this request", err)
 	}
 	published, err := cmc.One[cmc.PublishTrustAnchors](message.Controls())
@@ -110,10 +108,9 @@ func (c *Client) readFull(r *reply, m *fullMessage, verified bool) (*FullAnswer,
 	return a, nil
 }
 
-// signedBy verifies the signature of a response: by a certificate that is enclosed and that
-// Explicit anchors verify, of a CMC server (id-kp-cmcCA, id-kp-cmcRA), of an authority, or
-// of anybody if its use is not restricted (RFC 6402 §2.10).
-func (c *Client) signedBy(m *cmc.Message) (*x509.Certificate, time.Time, error) {
+// signedBy verifies the signature of a response: by a certificate that is enclosed, that
+// Explicit anchors verify and that is of one who may; see [answersCMC].
+func (c *Client) signedBy(m *cmc.Message, request *fullMessage) (*x509.Certificate, time.Time, error) {
 	trust := c.Trust()
 	signers := m.Signers()
 	if len(signers) == 0 {
@@ -136,17 +133,21 @@ func (c *Client) signedBy(m *cmc.Message) (*x509.Certificate, time.Time, error) 
 	if _, err := first.Certificate.Verify(options); err != nil {
 		return nil, time.Time{}, err
 	}
-	uses := first.Certificate.UnknownExtKeyUsage
-	restricted := len(uses)+len(first.Certificate.ExtKeyUsage) > 0
-	if restricted && !first.Certificate.IsCA && !slices.ContainsFunc(uses, oidCMCCA.Equal) && !slices.ContainsFunc(uses, oidCMCRA.Equal) {
-		return nil, time.Time{}, fmt.Errorf("the certificate of %q is not for CMC (it has neither id-kp-cmcCA nor id-kp-cmcRA)", first.Certificate.Subject)
+	if err := answersCMC(first.Certificate); err != nil {
+		return nil, time.Time{}, err
+	}
+	if err := c.others(first.Certificate.PublicKey, request.own()...); err != nil {
+		return nil, time.Time{}, err
 	}
 	at, _, err := cms.Time(first.Info.Signed)
 	return first.Certificate, at, err
 }
 
-// read takes the controls that every response has, and checks that they answer the request.
-func (a *FullAnswer) read(message *cmc.Message, m *fullMessage) error {
+// read takes the controls that every response has, and checks that they answer the
+// request. Each has both a transactionId and a senderNonce, which the answer has to repeat
+// (RFC 5272 §6.6): without them, a signature would be good for any request. Where nothing
+// verifies who signed, they would show nothing.
+func (a *FullAnswer) read(message *cmc.Message, m *fullMessage, verified bool) error {
 	controls := message.Controls()
 	found, err := cmc.All[cmc.StatusInfoV2](controls)
 	if err != nil {
@@ -159,7 +160,10 @@ func (a *FullAnswer) read(message *cmc.Message, m *fullMessage) error {
 	if err != nil {
 		return err
 	}
-	if transaction != nil {
+	switch {
+	case transaction == nil && verified:
+		return errors.New("it does not repeat the transactionId (RFC 5272 section 6.6): it may be somebody else's answer, or an old one")
+	case transaction != nil:
 		a.Transaction = transaction.Value.Number
 		if a.Transaction.Cmp(m.transaction) != 0 {
 			return errors.New("it has another transactionId")
@@ -169,7 +173,10 @@ func (a *FullAnswer) read(message *cmc.Message, m *fullMessage) error {
 	if err != nil {
 		return err
 	}
-	if nonce != nil && !bytes.Equal(nonce.Value, m.nonce) {
+	switch {
+	case nonce == nil && verified:
+		return errors.New("it does not repeat the senderNonce as its recipientNonce (RFC 5272 section 6.6): it may be somebody else's answer, or an old one")
+	case nonce != nil && !bytes.Equal(nonce.Value, m.nonce):
 		return errors.New("it has another recipientNonce: it is somebody else's answer, or an old one")
 	}
 	theirs, err := cmc.One[cmc.SenderNonce](controls)

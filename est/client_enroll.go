@@ -114,7 +114,7 @@ func (c *Client) simple(ctx context.Context, op Operation, e Enrolment) (*Issued
 	}
 	linked := false
 	o, err := c.do(ctx, errand{
-		op: op, method: http.MethodPost, media: PKCS10, candidates: c.candidates(e.Renews),
+		op: op, method: http.MethodPost, media: PKCS10, candidates: c.candidates(e.Renews), discloses: draft.secret,
 		build: func(cs *tls.ConnectionState) (body []byte, err error) {
 			body, linked, err = draft.bound(cs, e.Key)
 			return body, err
@@ -168,6 +168,7 @@ type draft struct {
 	demand  bool // the server demands that it is linked
 	inID    bool // it reads estIdentityLinking
 	otp     bool // it reads otpChallenge
+	secret  bool // a secret is among its attributes
 }
 
 // draft adds what the server wants. What it wants and cannot be had is an error before
@@ -182,6 +183,7 @@ func (e Enrolment) draft() (*draft, error) {
 		}
 	}
 	inChallenge := e.Secret != "" && !d.otp
+	d.secret = d.secret || e.Secret != ""
 	switch {
 	case inChallenge && e.Linking == LinkInChallenge:
 		return nil, errors.New("the challenge password can hold the enrolment secret or what links the request to its connection, not both")

@@ -20,6 +20,9 @@ type errand struct {
 	candidates []ClientIdentity
 	// secret: the answer is a key.
 	secret bool
+	// discloses: the body holds a secret of its sender's, or what guesses at one can be
+	// tried on.
+	discloses bool
 	// direct: a 202 is given back at once, as the operation knows what it says.
 	direct bool
 	// bare: nothing verified the server, so nothing but this is sent (RFC 7030 §4.1.1).
@@ -98,7 +101,7 @@ func (c *Client) once(ctx context.Context, e errand) (*outcome, error) {
 			return &outcome{reply: answer, server: l.server, shown: l.shown}, nil
 		}
 		r.unnamed = r.unnamed || !l.server.named
-		if err := c.follow(ctx, e.method, r, answer.header.Get("Location")); err != nil {
+		if err := c.follow(ctx, &e, r, answer.header.Get("Location")); err != nil {
 			return nil, err
 		}
 	}
@@ -113,8 +116,9 @@ func redirects(status int) bool {
 }
 
 // follow goes where a redirect leads (RFC 7030 §3.2.1). Method and body stay whatever the
-// status: the new address does the same operation.
-func (c *Client) follow(ctx context.Context, method string, r *route, location string) error {
+// status: the new address does the same operation. A request with a secret in it stays
+// at the origin that a person named, whatever the answer of [ClientConfig.Consent] is.
+func (c *Client) follow(ctx context.Context, e *errand, r *route, location string) error {
 	refuse := func(to, reason string, err error) error {
 		return &RedirectError{From: r.url.String(), To: to, Reason: reason, Err: err}
 	}
@@ -138,7 +142,10 @@ func (c *Client) follow(ctx context.Context, method string, r *route, location s
 		return refuse(shown, "there were too many redirects in a row", nil)
 	}
 	to.Fragment, to.RawFragment = "", ""
-	if origin(to) != origin(r.url) && method != http.MethodGet {
+	if e.discloses && origin(to) != origin(c.base) {
+		return refuse(shown, "that is another server than the one that was named, and a request with a secret in it never follows a redirect to one: name that server yourself if the secret is meant for it", nil)
+	}
+	if origin(to) != origin(r.url) && e.method != http.MethodGet {
 		if c.config.Consent == nil {
 			return refuse(shown, "that is another server, and requests follow there only when a person agrees (RFC 7030 section 3.2.1): name that server yourself if it is the right one", nil)
 		}
@@ -202,10 +209,19 @@ func (c *Client) deliver(ctx context.Context, e *errand, r *route) (*reply, *lin
 
 // permitted keeps secrets from servers that only Implicit anchors verify (RFC 7030 §6).
 func (c *Client) permitted(e *errand, l *line) error {
-	if e.secret && l.server.Verified != ByExplicit && !c.config.SecretsOverImplicit {
-		return &ServerError{Host: l.server.Host, Why: OnlyImplicit, Reason: "only implicit trust anchors verify this server, and it is not let make a private key (RFC 7030 section 6): fetch the CA's own anchors first, or allow it expressly"}
+	if l.server.Verified == ByExplicit || c.config.SecretsOverImplicit {
+		return nil
 	}
-	return nil
+	what := ""
+	switch {
+	case e.secret:
+		what = "is not let make a private key"
+	case e.discloses:
+		what = "gets no request with a secret in it"
+	default:
+		return nil
+	}
+	return &ServerError{Host: l.server.Host, Why: OnlyImplicit, Reason: "only implicit trust anchors verify this server, and it " + what + " (RFC 7030 section 6): fetch the CA's own anchors first, or allow it expressly"}
 }
 
 // lineTo gives the open connection if it leads there and shows what it should, else a

@@ -115,7 +115,7 @@ func (c *Client) ServerKeyGen(ctx context.Context, k KeyOrder) (*Made, error) {
 	}
 	linked := false
 	o, err := c.do(ctx, errand{
-		op: ServerKeyGen, method: http.MethodPost, media: PKCS10, candidates: c.candidates(k.Renews), secret: true,
+		op: ServerKeyGen, method: http.MethodPost, media: PKCS10, candidates: c.candidates(k.Renews), secret: true, discloses: draft.secret,
 		build: func(cs *tls.ConnectionState) (body []byte, err error) {
 			body, linked, err = draft.bound(cs, waste)
 			return body, err
@@ -218,7 +218,7 @@ func (c *Client) made(o *outcome, k KeyOrder) (*Made, error) {
 		case m.Key != nil:
 			return nil, &AnswerError{Operation: ServerKeyGen, Reason: "holds more than one key"}
 		case failed == nil:
-			if m.Key, m.Maker, err = c.opened(part.Body, k); err != nil {
+			if m.Key, m.Maker, err = c.opened(part.Body, k, o.server); err != nil {
 				return nil, err
 			}
 			m.Encrypted = true
@@ -248,7 +248,7 @@ func (c *Client) made(o *outcome, k KeyOrder) (*Made, error) {
 type publicHalf interface{ Public() crypto.PublicKey }
 
 // opened decrypts a key, and verifies who made it (RFC 7030 §4.4.2).
-func (c *Client) opened(der []byte, k KeyOrder) (crypto.Signer, *x509.Certificate, error) {
+func (c *Client) opened(der []byte, k KeyOrder, from Server) (crypto.Signer, *x509.Certificate, error) {
 	fail := func(reason string, err error) (crypto.Signer, *x509.Certificate, error) {
 		return nil, nil, &AnswerError{Operation: ServerKeyGen, Reason: reason, Err: err}
 	}
@@ -270,7 +270,7 @@ func (c *Client) opened(der []byte, k KeyOrder) (crypto.Signer, *x509.Certificat
 	if err != nil {
 		return fail("holds an encrypted key that nobody signed", err)
 	}
-	maker, err := c.maker(signed)
+	maker, err := c.maker(signed, k, from)
 	if err != nil {
 		return fail("holds a key of which it is not clear who made it", err)
 	}
@@ -311,9 +311,20 @@ func (k *OwnKey) named(r cms.RecipientInfo) bool {
 	return c == nil || bytes.Equal(r.Issuer, c.RawIssuer) && r.Serial != nil && r.Serial.Cmp(c.SerialNumber) == 0
 }
 
+// ours are the keys of who orders, as far as certificates tell.
+func (k KeyOrder) ours() (own []crypto.PublicKey) {
+	if k.Own != nil && k.Own.Certificate != nil {
+		own = append(own, k.Own.Certificate.PublicKey)
+	}
+	if k.Renews != nil {
+		own = append(own, k.Renews.PublicKey)
+	}
+	return own
+}
+
 // maker verifies the signatures and gives the first signer's certificate, which has to be
-// enclosed and to chain to Explicit anchors.
-func (c *Client) maker(s *cms.SignedData) (*x509.Certificate, error) {
+// enclosed, to chain to Explicit anchors, and to be of one who may; see [makes].
+func (c *Client) maker(s *cms.SignedData, k KeyOrder, from Server) (*x509.Certificate, error) {
 	trust := c.Trust()
 	if len(trust.Explicit) == 0 {
 		return nil, errors.New("there are no explicit trust anchors to verify its maker by: fetch the CA's certificates first")
@@ -338,8 +349,11 @@ func (c *Client) maker(s *cms.SignedData) (*x509.Certificate, error) {
 		if _, err = one.Verify(options); err != nil {
 			return nil, err
 		}
-		if one.KeyUsage != 0 && one.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-			return nil, errors.New("the maker's certificate is not for signing")
+		if err := makes(one, from); err != nil {
+			return nil, err
+		}
+		if err := c.others(one.PublicKey, k.ours()...); err != nil {
+			return nil, err
 		}
 		if first == nil { // a copy: what was decrypted is overwritten
 			if first, err = x509.ParseCertificate(bytes.Clone(one.Raw)); err != nil {

@@ -3,6 +3,7 @@ package device
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"math/big"
 	"net/http"
@@ -37,7 +38,7 @@ func (s *server) cmc(w http.ResponseWriter, x exchange) {
 	p, status := &cmc.PKIResponse{}, http.StatusOK
 	info := cmc.StatusInfoV2{Status: cmc.Success, Bodies: []cmc.Reference{{ID: cmc.Current}}}
 	key := makeKey(s.t)
-	signer := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "CMC"}, KeyUsage: x509.KeyUsageDigitalSignature}, key)
+	signer := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "CMC"}, KeyUsage: x509.KeyUsageDigitalSignature, UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 28}}}, key)
 	enclosed := [][]byte{signer.Raw, s.below.cert.Raw}
 	for _, q := range m.Data.Requests {
 		r, err := est.ParseRequest(q.PKCS10)
