@@ -141,7 +141,7 @@ func (f *estFlags) addPlaces(cmd *cobra.Command) {
 
 func (f *estFlags) addWaiting(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "when the server wants to be asked again later, end; the same command takes the request up again")
-	cmd.Flags().BoolVar(&f.anew, "anew", false, "forget a request that is under way and begin anew")
+	cmd.Flags().BoolVar(&f.anew, "anew", false, "forget a request that is under way and begin anew; with another --server forget the CA that was trusted, too")
 }
 
 // estError is a failure of a device's command, fit for a terminal.

@@ -43,7 +43,7 @@ they are confirmed anew (--anew). Without --dir nothing is kept; --out writes th
 	f.addServer(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&out, "out", "", "write the certificates to `FILE` (PEM)")
-	flags.BoolVar(&f.anew, "anew", false, "confirm the CA's root again, in place of the roots that are trusted now")
+	flags.BoolVar(&f.anew, "anew", false, "confirm the CA's root again, or another --server's, in place of the roots that are trusted now")
 	return cmd
 }
 

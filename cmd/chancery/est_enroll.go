@@ -146,7 +146,11 @@ func (p *program) estRun(cmd *cobra.Command, f *estFlags, do func(context.Contex
 
 // estConfigure puts what was typed over what the directory has.
 func (p *program) estConfigure(cmd *cobra.Command, d *device.Device, f *estFlags) (*device.State, error) {
-	state, err := d.Configure(func(s *device.Settings) error {
+	configure := d.Configure
+	if f.anew {
+		configure = d.ConfigureAnew
+	}
+	state, err := configure(func(s *device.Settings) error {
 		if f.server == "" && s.Server == "" {
 			return &usageError{cmd: cmd, text: "something is missing: the EST server (--server https://HOST)"}
 		}

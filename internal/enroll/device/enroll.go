@@ -69,30 +69,6 @@ func (e *UnderWayError) Error() string {
 // ErrNameless says that nobody told which name is to be certified.
 var ErrNameless = errors.New("there is no name to certify: give one with --name, or a --subject")
 
-// Configure makes, or changes, what is wanted. It does not touch a certificate. Call it
-// under Lock.
-func (d *Device) Configure(change func(*Settings) error) (*State, error) {
-	s, err := d.State()
-	if errors.Is(err, ErrNone) {
-		s, err = &State{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	before := s.Settings
-	if err := change(&s.Settings); err != nil {
-		return nil, err
-	}
-	if err := s.Settings.Check(); err != nil {
-		return nil, err
-	}
-	// What another server's CA was trusted for is no anchor for this one.
-	if before.Server != "" && (before.Server != s.Settings.Server || before.Label != s.Settings.Label) && (s.Current != nil || s.Pending != nil) {
-		return nil, fmt.Errorf("this directory is enrolled at %s: use another directory for %s", before.Server, s.Settings.Server)
-	}
-	return s, d.save(s)
-}
-
 // Enroll asks for a first certificate, or another one, as the settings say (RFC 7030
 // §4.2.1), or takes up the request that is under way. Call it under Lock.
 func (d *Device) Enroll(ctx context.Context, s *State, ask Ask) (*Outcome, error) {
