@@ -145,6 +145,20 @@ func unwrapPassword(kek, iv, wrapped []byte) ([]byte, error) {
 	return out[4 : 4+size], nil
 }
 
+// Rounds gives how many iterations of PBKDF2 a recipient's password is asked to go
+// through: what opening costs. 0: it is none by password, or cannot be read, and opening
+// it fails at once.
+func (i *RecipientInfo) Rounds() int {
+	if i.Kind != ByPassword {
+		return 0
+	}
+	d, err := i.derivation.parsePBKDF2()
+	if err != nil {
+		return 0
+	}
+	return d.iterations
+}
+
 // openPassword derives the key of the password and unwraps the content key.
 func (i *RecipientInfo) openPassword(key any) ([]byte, error) {
 	password, ok := key.(Passphrase)
@@ -175,38 +189,56 @@ func (i *RecipientInfo) openPassword(key any) ([]byte, error) {
 	return unwrapPassword(kek, iv, i.encrypted)
 }
 
-// pbkdf2 reads its parameters and derives so many octets.
-func (a Algorithm) pbkdf2(password Passphrase, size int) ([]byte, error) {
+// derivation is PBKDF2-params (RFC 8018 App. A.2). length is 0 where it is not there.
+type derivation struct {
+	salt               []byte
+	iterations, length int
+	prf                Algorithm
+}
+
+// parsePBKDF2 reads the parameters, within bounds.
+func (a Algorithm) parsePBKDF2() (derivation, error) {
+	d := derivation{prf: Algorithm{OID: macOID(crypto.SHA1)}}
 	if !a.OID.Equal(oidPBKDF2) {
-		return nil, fault(Unsupported, "the derivation %v from a password is not supported", a.OID)
+		return d, fault(Unsupported, "the derivation %v from a password is not supported", a.OID)
 	}
 	r := readerOf(a.Parameters)
 	seq := r.in(tags.SEQUENCE, "PBKDF2-params")
 	r.end("PBKDF2-params")
-	salt := seq.octets(tags.OCTET_STRING, "the salt")
-	iterations, length := 0, size
-	if seq.ok() && (!seq.rest.ReadASN1Integer(&iterations) || iterations < 1) {
+	d.salt = seq.octets(tags.OCTET_STRING, "the salt")
+	if seq.ok() && (!seq.rest.ReadASN1Integer(&d.iterations) || d.iterations < 1) {
 		seq.fail("iterationCount is no count")
 	}
-	if seq.peek(tags.INTEGER) && (!seq.rest.ReadASN1Integer(&length) || length != size) {
-		seq.fail("keyLength is not the cipher's")
+	if seq.peek(tags.INTEGER) && (!seq.rest.ReadASN1Integer(&d.length) || d.length < 1) {
+		seq.fail("keyLength is no length")
 	}
-	prf := Algorithm{OID: macOID(crypto.SHA1)}
 	if seq.peek(tags.SEQUENCE) {
-		prf = seq.algorithm(tags.SEQUENCE, "prf")
+		d.prf = seq.algorithm(tags.SEQUENCE, "prf")
 	}
 	seq.end("PBKDF2-params")
 	if !seq.ok() {
-		return nil, *seq.err
+		return d, *seq.err
 	}
-	if iterations > mostIterations || len(salt) > mostSalt {
-		return nil, fault(TooLarge, "PBKDF2 with %d iterations and %d octets of salt", iterations, len(salt))
+	if d.iterations > mostIterations || len(d.salt) > mostSalt {
+		return d, fault(TooLarge, "PBKDF2 with %d iterations and %d octets of salt", d.iterations, len(d.salt))
 	}
-	hash, err := prf.mac()
+	return d, nil
+}
+
+// pbkdf2 derives so many octets.
+func (a Algorithm) pbkdf2(password Passphrase, size int) ([]byte, error) {
+	d, err := a.parsePBKDF2()
 	if err != nil {
 		return nil, err
 	}
-	key, err := pbkdf2.Key(hash.New, string(password), salt, iterations, size)
+	if d.length != 0 && d.length != size {
+		return nil, fault(Malformed, "keyLength is not the cipher's")
+	}
+	hash, err := d.prf.mac()
+	if err != nil {
+		return nil, err
+	}
+	key, err := pbkdf2.Key(hash.New, string(password), d.salt, d.iterations, size)
 	if err != nil {
 		return nil, fault(BadValue, "PBKDF2 did not derive a key")
 	}

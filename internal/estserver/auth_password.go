@@ -1,7 +1,6 @@
 package estserver
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"chancery/internal/ca"
+	"chancery/internal/limit"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -93,12 +93,13 @@ type passwords struct {
 	waiting chan struct{}
 	mu      *sync.Mutex
 	known   map[[32]byte]time.Time // when it ends; guarded by mu
+	from    map[string]int         // how many of an address are under way or wait; guarded by mu
 }
 
 func newPasswords() passwords {
 	p := passwords{
 		working: make(chan struct{}, argonAtOnce), waiting: make(chan struct{}, argonWaiting),
-		mu: &sync.Mutex{}, known: map[[32]byte]time.Time{},
+		mu: &sync.Mutex{}, known: map[[32]byte]time.Time{}, from: map[string]int{},
 	}
 	rand.Read(p.key[:])
 	return p
@@ -124,22 +125,15 @@ func (p *passwords) mac(password, hash string) (sum [32]byte) {
 
 // verify tells whether the password is that of the hash. An empty hash fits nothing,
 // and takes as long.
-func (p *passwords) verify(ctx context.Context, password, hash string, now time.Time) (bool, error) {
-	if hash != "" && p.remembered(password, hash, now) {
+func (p *passwords) verify(c *call, password, hash string) (bool, error) {
+	if hash != "" && p.remembered(password, hash, c.now) {
 		return true, nil
 	}
-	select {
-	case p.waiting <- struct{}{}:
-		defer func() { <-p.waiting }()
-	default:
-		return false, &ca.Error{Kind: ca.Unavailable, Detail: "too many log-ins at once; try again in a moment", RetryAfter: loginPause}
+	done, err := p.turn(c)
+	if err != nil {
+		return false, err
 	}
-	select {
-	case p.working <- struct{}{}:
-		defer func() { <-p.working }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
+	defer done()
 	cost, salt, sum := usualCost, make([]byte, argonSalt), make([]byte, argonLength)
 	if hash != "" {
 		var err error
@@ -151,8 +145,59 @@ func (p *passwords) verify(ctx context.Context, password, hash string, now time.
 	if subtle.ConstantTimeCompare(got, sum) != 1 || hash == "" {
 		return false, nil
 	}
-	p.remember(p.mac(password, hash), now)
+	p.remember(p.mac(password, hash), c.now)
 	return true, nil
+}
+
+// turn waits until a slow derivation may begin, of whatever a client can make us derive
+// before it has shown who it is; done ends it. One address takes half of the places to
+// wait in, and no more.
+func (p *passwords) turn(c *call) (done func(), err error) {
+	from, ctx := limit.AddressKey(c.address), c.r.Context()
+	full := &ca.Error{Kind: ca.Unavailable, Detail: "too many log-ins at once; try again in a moment", RetryAfter: loginPause}
+	if !p.enter(from) {
+		return nil, full
+	}
+	defer func() {
+		if err != nil {
+			p.leave(from)
+		}
+	}()
+	select {
+	case p.waiting <- struct{}{}:
+	default:
+		return nil, full
+	}
+	select {
+	case p.working <- struct{}{}:
+	case <-ctx.Done():
+		<-p.waiting
+		return nil, ctx.Err()
+	}
+	return func() {
+		<-p.working
+		<-p.waiting
+		p.leave(from)
+	}, nil
+}
+
+// enter counts one more of an address; false: it has its part already.
+func (p *passwords) enter(from string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.from[from] >= argonWaiting/2 {
+		return false
+	}
+	p.from[from]++
+	return true
+}
+
+func (p *passwords) leave(from string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.from[from]--; p.from[from] == 0 {
+		delete(p.from, from)
+	}
 }
 
 func (p *passwords) remember(at [32]byte, now time.Time) {

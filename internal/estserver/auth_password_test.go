@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +18,14 @@ func TestPasswordHashes(t *testing.T) {
 		t.Errorf("%q and %q", hash, again)
 	}
 	p := newPasswords()
-	now := time.Now()
+	c := callFrom(t.Context(), "192.0.2.1")
+	now := c.now
 	for _, test := range []struct {
 		password, hash string
 		want           bool
 	}{{"open sesame", hash, true}, {"open sesam", hash, false}, {"", hash, false}, {"open sesame", "", false}, {"", "", false}} {
 		for range 2 {
-			if got, err := p.verify(t.Context(), test.password, test.hash, now); got != test.want || err != nil {
+			if got, err := p.verify(c, test.password, test.hash); got != test.want || err != nil {
 				t.Errorf("%q: %v, %v", test.password, got, err)
 			}
 		}
@@ -33,7 +35,7 @@ func TestPasswordHashes(t *testing.T) {
 	}
 	for _, bad := range []string{"x", "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$c3VtMTIzNDU2Nzg5MDEyMzQ", "$argon2id$v=19$m=99999999,t=2,p=1$c2FsdHNhbHQ$c3VtMTIzNDU2Nzg5MDEyMzQ",
 		"$argon2id$v=19$m=19456,t=2,p=0$c2FsdHNhbHQ$c3VtMTIzNDU2Nzg5MDEyMzQ", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$"} {
-		if _, err := p.verify(t.Context(), "x", bad, now); !errors.Is(err, errHash) {
+		if _, err := p.verify(c, "x", bad); !errors.Is(err, errHash) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -48,15 +50,50 @@ func TestPasswordsAreBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.verify(ctx, "x", "", time.Now()); !errors.Is(err, context.Canceled) {
+	if _, err := p.verify(callFrom(ctx, "192.0.2.1"), "x", ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+	if len(p.from) != 0 || len(p.waiting) != 0 {
+		t.Error("who hung up still waits")
 	}
 	for range argonWaiting {
 		p.waiting <- struct{}{}
 	}
-	if _, err := p.verify(t.Context(), "x", "", time.Now()); ca.KindOf(err) != ca.Unavailable {
+	if _, err := p.verify(callFrom(t.Context(), "192.0.2.1"), "x", ""); ca.KindOf(err) != ca.Unavailable {
 		t.Errorf("%v", err)
 	}
+	if len(p.from) != 0 {
+		t.Error("who was turned away is counted")
+	}
+}
+
+// TestOneAddressWaitsAlone: an address takes half of the places, and leaves the others to
+// others.
+func TestOneAddressWaitsAlone(t *testing.T) {
+	p := newPasswords()
+	var ends []func()
+	for range argonWaiting / 2 {
+		if !p.enter("2001:db8::/64") {
+			t.Fatal("an address cannot have its half")
+		}
+		ends = append(ends, func() { p.leave("2001:db8::/64") })
+	}
+	if _, err := p.verify(callFrom(t.Context(), "2001:db8::7"), "x", ""); ca.KindOf(err) != ca.Unavailable {
+		t.Errorf("one more of an address gave %v", err)
+	}
+	if _, err := p.verify(callFrom(t.Context(), "2001:db8:0:1::7"), "x", ""); err != nil {
+		t.Errorf("another address gave %v", err)
+	}
+	for _, end := range ends {
+		end()
+	}
+	if _, err := p.verify(callFrom(t.Context(), "2001:db8::7"), "x", ""); err != nil || len(p.from) != 0 {
+		t.Errorf("after all left: %v, %v", err, p.from)
+	}
+}
+
+func callFrom(ctx context.Context, address string) *call {
+	return &call{r: (&http.Request{}).WithContext(ctx), address: address, now: time.Now()}
 }
 
 func TestMemoryOfPasswordsIsBounded(t *testing.T) {

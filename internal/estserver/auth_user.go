@@ -109,7 +109,7 @@ func (s *Server) password(c *call, user, password string) (*Credential, error) {
 	if !c.label.takes(ByPassword) {
 		return nil, s.failed(c, user, "no such one-time password counts here")
 	}
-	list, err := s.Credentials.Credentials(c.r.Context(), user, maxCredentials)
+	list, err := s.Credentials.Credentials(c.r.Context(), user, 1) // the standing one comes first
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Server) password(c *call, user, password string) (*Credential, error) {
 	if i := slices.IndexFunc(list, func(k Credential) bool { return !k.OneTime && k.counts(c) }); i >= 0 {
 		standing = list[i]
 	}
-	ok, err := s.passwords.verify(c.r.Context(), password, standing.Hash, c.now)
+	ok, err := s.passwords.verify(c, password, standing.Hash)
 	if err != nil {
 		return nil, err
 	}

@@ -37,9 +37,10 @@ type exchange struct {
 	beside  string // the identity by TLS and HTTP; "": none
 	self    Delegate
 	parties map[*cmc.Message]*party
-	codes   map[*cms.Authenticated]*shared             // whose secret an AuthenticatedData was made with
-	vouched map[*cmc.Message][]cmc.BodyPartID          // requests whose keys the RA that made the message vouches for
-	counts  struct{ messages, requests, controls int } // read so far
+	codes   map[*cms.Authenticated]*shared                    // whose secret an AuthenticatedData was made with
+	vouched map[*cmc.Message][]cmc.BodyPartID                 // requests whose keys the RA that made the message vouches for
+	held    error                                             // why a code could not be looked at; see opening
+	counts  struct{ messages, requests, controls, codes int } // read so far
 }
 
 func (x *exchange) ctx() context.Context { return x.call.r.Context() }
@@ -79,7 +80,7 @@ func (x *exchange) answer() *response {
 	m, err := x.opener.Open(x.call.body)
 	if err != nil {
 		a := &response{}
-		x.fault(spot{a, nil, cmc.Current}, err)
+		x.fault(spot{a, nil, cmc.Current}, x.opening(err))
 		return a
 	}
 	a := &response{root: m}

@@ -97,10 +97,11 @@ func (x *exchange) revocableProfiles() []string {
 }
 
 // secretOf compares the secret of a revocation with the password by which the certificate
-// was got: a one-time one, though it is spent, or the standing one of its user.
+// was got: a one-time one, though it is spent, or the standing one of its user. What was
+// got without a password, none revokes; "user:" alone is the user without a name.
 func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	_, user := splitIdentity(r.By.ID)
-	user, _ = strings.CutPrefix(user, "user:")
+	user, byPassword := strings.CutPrefix(user, "user:")
 	if err := x.attempts.blocked(user, x.call); err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	case err != nil && ca.KindOf(err) != ca.NotFound:
 		return err
 	}
-	if strings.HasPrefix(r.Request, oneTimeID("")) {
+	if !byPassword || strings.HasPrefix(r.Request, oneTimeID("")) {
 		return wrong()
 	}
 	list, err := x.Credentials.Credentials(x.ctx(), user, 1) // the standing one comes first
@@ -128,7 +129,7 @@ func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	if len(list) > 0 && !list[0].OneTime && list[0].counts(x.call) {
 		hash = list[0].Hash
 	}
-	ok, err := x.passwords.verify(x.ctx(), string(v.Secret), hash, x.call.now)
+	ok, err := x.passwords.verify(x.call, string(v.Secret), hash)
 	if err == nil && !ok {
 		err = wrong()
 	}

@@ -413,3 +413,26 @@ func TestFullCMCByMakers(t *testing.T) {
 	}
 	w.ask(newLetter(t, cmc.GetCert{Issuer: []byte{0x82, 1, 'a'}, Serial: big.NewInt(1)}).by(w.device)).refused(http.StatusForbidden, cmc.BadIdentity)
 }
+
+// TestSecretOfAnotherWay: a certificate that was got without a password is revoked by
+// none, not even by that of the user without a name.
+func TestSecretOfAnotherWay(t *testing.T) {
+	w := newCMCWorld(t, cmcLabel(nil))
+	w.standing("", "fleet-password", "*")
+	victim := granted(t, w.client(w.device).post("simpleenroll", like(w.device).der(t)))
+	revoke := func(cert *x509.Certificate, secret string) *told {
+		l := newLetter(t, cmc.RevokeRequest{Issuer: cert.RawIssuer, Serial: cert.SerialNumber, Reason: 1, Secret: []byte(secret)}).numbered()
+		l.wrap.Signers = append(l.wrap.Signers, cms.Signing{NoSignature: true, KeyID: []byte{1}})
+		return w.ask(l)
+	}
+	revoke(victim, "fleet-password").refused(http.StatusForbidden, cmc.BadIdentity)
+	if !w.record(victim).RevokedAt.IsZero() {
+		t.Error("a password that has nothing to do with a certificate revoked it")
+	}
+	own := granted(t, w.basic("", "fleet-password").post("simpleenroll", asking("x", "x.example").der(t)))
+	revoke(own, "fleet-passwort").refused(http.StatusForbidden, cmc.BadIdentity)
+	revoke(own, "fleet-password").granted(nil)
+	if w.record(own).RevokedAt.IsZero() {
+		t.Error("the password that got a certificate did not revoke it")
+	}
+}

@@ -73,7 +73,7 @@ func (x *exchange) prepareNested(m *cmc.Message, p *party) *misfit {
 			if isAuthData(m, part.ID) && errors.As(err, &known) {
 				err = failure(cmc.AuthDataFail, part.ID, known.Reason)
 			}
-			return &misfit{m, err}
+			return &misfit{m, x.opening(err)}
 		}
 		if inner.Data == nil {
 			return &misfit{m, malformed(part.ID, "a nested message that is no request")}

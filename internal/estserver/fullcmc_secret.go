@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -119,23 +120,74 @@ func (x *exchange) authentic(a *cms.Authenticated) error {
 	if name != nil {
 		user = string(name.Value)
 	}
-	at := slices.IndexFunc(a.Recipients, func(r cms.RecipientInfo) bool { return r.Kind == cms.ByPassword })
-	if at < 0 {
-		return malformed(cmc.Current, "the authenticated data has no recipient by password")
+	at, err := x.byPassword(a)
+	if err != nil {
+		return err
 	}
+	found, err := x.coded(a, at, user)
+	if known := (*cmc.Error)(nil); err != nil && !errors.As(err, &known) {
+		x.held = err
+	}
+	if err == nil && found == nil {
+		err = malformed(cmc.Current, "no shared secret fits")
+	}
+	x.codes[a] = found
+	return err
+}
+
+// opening gives the reason why a message could not be opened. The opener says of all codes
+// that they do not hold: also of one that could not be looked at, now.
+func (x *exchange) opening(err error) error { return cmp.Or(x.held, err) }
+
+// coded finds the secret that a code is made with; nil: none.
+func (x *exchange) coded(a *cms.Authenticated, at int, user string) (*shared, error) {
+	done, err := x.passwords.turn(x.call)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	verify := a.Verify
 	if x.options.SHA1 {
 		verify = a.VerifySHA1
 	}
-	found, err := x.proved(user, func(secret cmc.Secret) error { return verify(cms.Passphrase(secret), at) })
-	if err != nil {
-		return err
+	rounds := 0
+	return x.proved(user, func(secret cmc.Secret) error {
+		if rounds += a.Recipients[at].Rounds(); rounds > maxRoundsTried {
+			return failure(cmc.BadMessageCheck, cmc.Current, "the user has too many secrets to try with so many iterations")
+		}
+		return verify(cms.Passphrase(secret), at)
+	})
+}
+
+// Bounds of what an AuthenticatedData makes us derive, before it is known whose it is.
+const (
+	maxRounds      = 600_000       // of PBKDF2, for one secret
+	maxRoundsTried = 4 * maxRounds // for all of a user that are tried
+)
+
+// byPassword finds the one recipient of a message's one AuthenticatedData: each asks for a
+// slow derivation.
+func (x *exchange) byPassword(a *cms.Authenticated) (int, error) {
+	at := -1
+	for i := range a.Recipients {
+		if a.Recipients[i].Kind != cms.ByPassword {
+			continue
+		}
+		if at >= 0 {
+			return 0, malformed(cmc.Current, "the authenticated data has more than one recipient by password")
+		}
+		at = i
 	}
-	if found == nil {
-		return malformed(cmc.Current, "no shared secret fits")
+	x.counts.codes++
+	switch {
+	case at < 0:
+		return 0, malformed(cmc.Current, "the authenticated data has no recipient by password")
+	case x.counts.codes > 1:
+		return 0, malformed(cmc.Current, "the message has more than one AuthenticatedData: send several messages")
+	case a.Recipients[at].Rounds() > maxRounds:
+		return 0, malformed(cmc.Current, "the key of the password takes too many iterations: at most 600000 are taken")
 	}
-	x.codes[a] = found
-	return nil
+	return at, nil
 }
 
 // decrypt opens what is encrypted to the certificate that signs the answers, which each of
