@@ -18,21 +18,28 @@ const deliveryTime = time.Minute
 const maxAttempts = 20
 
 // What is kept of keys that were made for requests that outlive one attempt, beside the
-// ledger. Such a mark can only be set, once, and setting it tells whether it was; it is
-// kept with the spent nonces.
+// ledger, with the spent nonces.
 const (
 	markMade   = "keygen-made:"   // and a key's hash: the key was made here, not sent in a request
-	markClosed = "keygen-closed:" // and a serial: its key was delivered, or given up by a repeat
+	markClosed = "keygen-closed:" // and a serial: its key was delivered
 )
 
-// markLife ends the marks: those of a one-time password that never expires must not
-// end before it.
-var markLife = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+// markLives is for how long. A key without the first mark counts as delivered, so that a
+// repeat which comes when both have ended gets nothing; the second, which is set after it,
+// must be there for as long as it is.
+var markLives = map[string]time.Duration{markMade: 400 * 24 * time.Hour, markClosed: 2 * 400 * 24 * time.Hour}
 
 // mark sets a mark; one that was set is kind [ca.Replayed].
 func (s *Server) mark(ctx context.Context, kind string, what []byte) error {
-	return s.Credentials.SpendNonce(ctx, append([]byte(kind), what...), markLife)
+	return s.Credentials.SpendNonce(ctx, markOf(kind, what), s.Clock().Add(markLives[kind]))
 }
+
+// marked tells whether a mark is set.
+func (s *Server) marked(ctx context.Context, kind string, what []byte) (bool, error) {
+	return s.Credentials.Spent(ctx, markOf(kind, what))
+}
+
+func markOf(kind string, what []byte) []byte { return append([]byte(kind), what...) }
 
 // nextAttempt numbers the certificate that is to be made. An approval or a one-time
 // password is good for one certificate, and a key is never sent twice: so a repeat is
@@ -106,29 +113,46 @@ func (s *Server) lastAttempt(ctx context.Context, base string, ask *Ask) (*ca.Re
 	return nil, refuse(http.StatusForbidden, "%d keys were made for this request, none of which could be delivered; make a new request", maxAttempts)
 }
 
-// giveUp closes the last attempt, if its key was not delivered: nobody has the key, so
-// its certificate is revoked. The mark is set first, so that of two who repeat, or of a
-// delivery that ends just now and a repeat, one alone goes on.
+// giveUp revokes the certificate of the last attempt, if its key was not delivered: nobody
+// has the key. Nothing is set before that is done, so that a repeat after a crash, or after
+// a failure here, does it again. A delivery that ends just now, more than deliveryTime
+// after it began, comes too late: its certificate is revoked, and the repeat gets another.
 func (s *Server) giveUp(ctx context.Context, c *call, last *ca.Record) error {
 	if last.RevokedAt.IsZero() && c.now.Before(last.IntendedAt.Add(deliveryTime)) {
 		return underWay()
 	}
-	delivered := refuse(http.StatusForbidden, "this request got the certificate %s, and its key is not sent twice; make a new request, for which you may need another approval or password", last.Serial)
-	if err := s.mark(ctx, markClosed, []byte(last.Serial)); ca.KindOf(err) == ca.Replayed {
-		return delivered
-	} else if err != nil {
+	delivered, err := s.marked(ctx, markClosed, []byte(last.Serial))
+	if err != nil {
 		return err
 	}
-	switch err := s.mark(ctx, markMade, last.KeyHash); {
-	case err == nil:
-		return delivered // its holder made the key, with another operation
-	case ca.KindOf(err) != ca.Replayed:
+	made, err := s.marked(ctx, markMade, last.KeyHash)
+	if err != nil {
 		return err
 	}
-	if last.RevokedAt.IsZero() {
-		s.undelivered(context.WithoutCancel(ctx), c, *last, underWay())
+	if delivered || !made { // not made: its holder made the key, with another operation
+		return refuse(http.StatusForbidden, "this request got the certificate %s, and its key is not sent twice; make a new request, for which you may need another approval or password", last.Serial)
 	}
+	if !last.RevokedAt.IsZero() {
+		return nil
+	}
+	if err := s.revokeUndelivered(context.WithoutCancel(ctx), last.Serial); err != nil {
+		return &refusal{Status: http.StatusServiceUnavailable, RetryAfter: deliveryTime, Err: err,
+			Text: "the certificate of the key that did not reach you could not be revoked, before which no other key is made; send the request again in a minute"}
+	}
+	c.log.WarnContext(ctx, "the key of a certificate was not delivered, so the certificate is revoked", "serial", last.Serial, "why", "the request came again")
 	return nil
+}
+
+// revokeUndelivered revokes a certificate whose key did not reach the client for certain; one
+// that is revoked stays as it is. In the history it is revoked by "est:undelivered".
+func (s *Server) revokeUndelivered(ctx context.Context, serial ca.Serial) error {
+	ctx, cancel := context.WithTimeout(ctx, revokeTime)
+	defer cancel()
+	_, err := s.Authority.Revoke(ctx, ca.Revocation{Serial: serial, Reason: ca.Superseded, By: ca.Principal{Room: Room, ID: "undelivered"}})
+	if ca.KindOf(err) == ca.Revoked {
+		return nil
+	}
+	return err
 }
 
 // underWay is the answer to a repeat that comes while the first may still be answered.

@@ -245,6 +245,69 @@ func TestUndeliveredCrash(t *testing.T) {
 	refused(t, c.post("serverkeygen", der), http.StatusForbidden, "not sent twice")
 }
 
+// TestGivingUpFails: while the certificate of a lost key cannot be revoked, no other is
+// made, and the next repeat begins again.
+func TestGivingUpFails(t *testing.T) {
+	w := newKeyWorld(t, nil, keyLabel(func(l *estserver.Label) { l.Names = []string{"own", "CN=*"} }))
+	tr := w.troubled()
+	w.oneTime("", "sesame", "CN=pump")
+	c := w.basic("", "sesame")
+	der := asking("pump").der(t)
+	tr.next.Store(func(b *bad) { b.crash = true })
+	w.cut(c.login, nil, der)
+	first := w.newest()
+	tr.next.Store(healthy)
+	w.pass(2 * time.Minute)
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := w.db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TRIGGER jammed BEFORE UPDATE OF revoked ON certificates BEGIN SELECT RAISE(ABORT, 'jammed'); END`)
+	for range 2 {
+		got := c.post("serverkeygen", der)
+		refused(t, got, http.StatusServiceUnavailable, "could not be revoked")
+		if got.Header.Get("Retry-After") == "" {
+			t.Error("nothing says when to come back")
+		}
+	}
+	if w.newest().Serial != first.Serial {
+		t.Error("another key was made while the first certificate is valid")
+	}
+	exec(`DROP TRIGGER jammed`)
+	m := plain(t, c.post("serverkeygen", der))
+	w.wasUndelivered(first.Serial)
+	if bytes.Equal(w.record(m.cert).KeyHash, first.KeyHash) {
+		t.Error("a key was sent twice")
+	}
+}
+
+// TestMarksEnd: what is kept of made keys is swept one day, and then a repeat gets no
+// second certificate either.
+func TestMarksEnd(t *testing.T) {
+	w := newKeyWorld(t, nil, keyLabel(func(l *estserver.Label) { l.Names = []string{"own", "CN=*"} }))
+	k := estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest("sesame"), Names: []string{"CN=pump"}} // without an end
+	w.add(k)
+	c := w.basic("", "sesame")
+	der := asking("pump").der(t)
+	m := plain(t, c.post("serverkeygen", der))
+	for range 3 {
+		w.pass(401 * 24 * time.Hour)
+		if _, err := w.db.Exec(t.Context(), `DELETE FROM spent WHERE expires < $1`, w.now().UnixMilli()); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, c.post("serverkeygen", der), http.StatusForbidden, "not sent twice")
+	}
+	if r := w.record(m.cert); !r.RevokedAt.IsZero() {
+		t.Error("the delivered certificate was revoked")
+	}
+	left := 0
+	if err := w.db.One(t.Context(), `SELECT COUNT(*) FROM spent`, nil, &left); err != nil || left != 0 {
+		t.Errorf("%d marks are left, %v", left, err)
+	}
+}
+
 // TestKeyGenAfterEnrol: a one-time password that got a certificate for the client's own
 // key gets no other by having a key made, and that certificate stays good.
 func TestKeyGenAfterEnrol(t *testing.T) {

@@ -53,9 +53,16 @@ type Credentials interface {
 	RemoveCredential(ctx context.Context, id string, e ca.Event) error
 	// ListCredentials gives a page, the newest first, and the next one's cursor.
 	ListCredentials(ctx context.Context, cursor string, limit int) ([]Credential, string, error)
-	// SpendNonce stores that a Digest nonce was used with a count until it expires.
-	// One that was used before is kind Replayed.
+	Nonces
+}
+
+// Nonces keeps what may be used once: Digest nonces with a count, CMC messages.
+type Nonces interface {
+	// SpendNonce stores that one was used, until it expires. One that was used before
+	// is kind Replayed.
 	SpendNonce(ctx context.Context, id []byte, expires time.Time) error
+	// Spent tells whether one was used.
+	Spent(ctx context.Context, id []byte) (bool, error)
 }
 
 // DeviceKeys keeps the keys to which server-made keys are encrypted (RFC 7030 §4.4.1),

@@ -106,11 +106,23 @@ func (s *Store) ListCredentials(ctx context.Context, cursor string, limit int) (
 	}, func(r *estserver.Credential) place { return place{millis(r.Created), []byte(r.ID)} })
 }
 
-// SpendNonce implements [estserver.Credentials]. Spent nonces of all rooms are kept,
-// and swept, together.
+// SpendNonce implements [estserver.Nonces]. Spent nonces of all rooms are kept, and
+// swept, together.
 func (s *Store) SpendNonce(ctx context.Context, id []byte, expires time.Time) error {
-	return refuse(s.db.Batch(ctx, spend(&ca.Once{ID: append([]byte("est:"), id...), Expires: expires})...))
+	return refuse(s.db.Batch(ctx, spend(&ca.Once{ID: nonceOfEST(id), Expires: expires})...))
 }
+
+// Spent implements [estserver.Nonces].
+func (s *Store) Spent(ctx context.Context, id []byte) (bool, error) {
+	var one int64
+	err := s.db.One(ctx, `SELECT 1 FROM spent WHERE token = $1`, []any{nonceOfEST(id)}, &one)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, refuse(err)
+}
+
+func nonceOfEST(id []byte) []byte { return append([]byte("est:"), id...) }
 
 // SweepEST implements [estserver.Sweeper]. What there is nothing of is not written for.
 func (s *Store) SweepEST(ctx context.Context, before time.Time, limit int) (int, error) {

@@ -213,6 +213,14 @@ func digestNonces(ctx context.Context, t *testing.T, s ESTStore) {
 	if first != 1 {
 		t.Errorf("a nonce was used %d times", first)
 	}
+	if spent, err := s.Spent(ctx, []byte("digest nonce/00000002")); spent || err != nil {
+		t.Errorf("spent before it was used: %v, %v", spent, err)
+	}
+	for range 2 { // asking spends nothing
+		if spent, err := s.Spent(ctx, []byte("digest nonce/00000001")); !spent || err != nil {
+			t.Errorf("a used nonce is spent: %v, %v", spent, err)
+		}
+	}
 	if err := s.SpendNonce(ctx, []byte("digest nonce/00000002"), base.Add(time.Hour)); err != nil {
 		t.Error(err)
 	}
