@@ -29,6 +29,23 @@ func SameName(a, b []byte) bool {
 	return ok && slices.EqualFunc(one, other, slices.Equal)
 }
 
+// NameKey gives octets that are the same for all Names that [SameName] takes for one,
+// and for no others; nil for what is no Name.
+func NameKey(der []byte) []byte {
+	name, ok := preparedName(der)
+	if !ok {
+		return nil
+	}
+	key := binary.BigEndian.AppendUint32([]byte{}, uint32(len(name)))
+	for _, rdn := range name {
+		key = binary.BigEndian.AppendUint32(key, uint32(len(rdn)))
+		for _, attribute := range rdn {
+			key = append(binary.BigEndian.AppendUint32(key, uint32(len(attribute))), attribute...)
+		}
+	}
+	return key
+}
+
 // preparedName gives for each RDN its attributes as comparable texts, sorted.
 func preparedName(der []byte) ([][]string, bool) {
 	if len(der) > maxCSR {

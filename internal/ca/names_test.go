@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -93,6 +94,9 @@ func TestSameName(t *testing.T) {
 		if got := SameName(test.a, test.b); got != test.same {
 			t.Errorf("%s: %v", name, got)
 		}
+		if a := NameKey(test.a); test.same && a == nil || (a != nil && bytes.Equal(a, NameKey(test.b))) != test.same {
+			t.Errorf("%s: the keys differ otherwise than the names", name)
+		}
 		if SameName(test.a, test.b) != SameName(test.b, test.a) {
 			t.Errorf("%s: not the same both ways", name)
 		}
@@ -105,6 +109,9 @@ func FuzzSameName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		if SameName(a, b) != SameName(b, a) {
 			t.Fatal("not symmetric")
+		}
+		if key := NameKey(a); (key != nil && bytes.Equal(key, NameKey(b))) != SameName(a, b) {
+			t.Errorf("%x and %x: the keys differ otherwise than the names", a, b)
 		}
 		if SameName(a, b) && !(SameName(a, a) && SameName(b, b)) {
 			t.Fatal("same as another, not as itself")

@@ -20,6 +20,9 @@ func (s *Server) authenticate(c *call, op operation) error {
 	}
 	c.who = p.who
 	c.log = c.log.With(slog.String("identity", c.who.String()))
+	if c.who.Record != nil {
+		c.log = c.log.With(slog.String("certificate", string(c.who.Record.Serial)))
+	}
 	if op.asks == whoever {
 		return nil
 	}

@@ -5,6 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -122,7 +125,7 @@ func (s *Server) holder(c *call, cert *x509.Certificate) (Identity, error) {
 	no := func(format string, args ...any) (Identity, error) {
 		return Identity{}, refuse(http.StatusForbidden, format, args...)
 	}
-	who := Identity{Certificate: cert, Record: &record}
+	who := Identity{Certificate: cert, Record: &record, Holder: s.holderOf(record.Issuer, cert)}
 	switch {
 	case err != nil:
 		return no("your certificate bears this authority's signature, but its ledger does not know it; enrol anew")
@@ -155,3 +158,28 @@ func (l *Label) graces(op est.Operation, cert *x509.Certificate, now time.Time) 
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// holderOf names who has a certificate of ours, so that it is the same before and after
+// renewals, whatever the key, and different for everybody else: a SHA-256, hex, over the
+// line of the issuer, the subject (RFC 5280 §7.1) and the alternative names as a set.
+func (s *Server) holderOf(issuer string, cert *x509.Certificate) string {
+	line := issuer
+	if i := s.Authority.Issuers().ByID(issuer); i != nil {
+		line = i.Name // a rollover keeps it
+	}
+	parts := []string{"est holder", line, string(ca.NameKey(cert.RawSubject))}
+	names, err := ca.CertificateNames(cert)
+	if err != nil { // of a profile that certifies more than is read here: octet by octet
+		parts = append(parts, "as it stands", string(sanOf(cert)))
+	}
+	for _, n := range names {
+		parts = append(parts, n.String())
+	}
+	slices.Sort(parts[3:])
+	h := sha256.New()
+	for _, part := range parts {
+		_ = binary.Write(h, binary.BigEndian, uint32(len(part))) // a hash takes everything
+		_, _ = io.WriteString(h, part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -125,7 +125,7 @@ func TestPasswordIsAskedFor(t *testing.T) {
 	together := w.client(device)
 	together.login = w.basic("alice", "standing").login
 	cert := granted(t, together.post("both/simpleenroll", ask))
-	if by := w.record(cert).By.ID; by != "certificate:"+string(ca.SerialOf(device.cert.SerialNumber))+"+user:alice" {
+	if by := w.record(cert).By.ID; !strings.HasPrefix(by, "certificate:") || !strings.HasSuffix(by, "+user:alice") {
 		t.Errorf("the identity is %q", by)
 	}
 	together.login = w.basic("alice", "wrong").login

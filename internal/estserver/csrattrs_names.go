@@ -109,10 +109,10 @@ func (p policy) onlyName() (ca.Identifier, bool) {
 				continue
 			}
 			text, ok := t.fill(p.fields)
-			if t.own || t.all || strings.ContainsAny(text, "*") {
+			if t.own || t.all || t.network.IsValid() || strings.ContainsAny(text, "*") {
 				return ca.Identifier{}, false
 			}
-			n, err := t.name(text)
+			n, err := ca.ParseIdentifier(string(t.means), text)
 			if !ok || err != nil {
 				continue // it lets nothing pass
 			}
@@ -125,17 +125,6 @@ func (p policy) onlyName() (ca.Identifier, bool) {
 		return ca.Identifier{}, false
 	}
 	return found[0], true
-}
-
-// name gives the one name that a pattern without a star lets pass.
-func (p pattern) name(text string) (ca.Identifier, error) {
-	kind := p.kind
-	for _, k := range []ca.IdentifierType{ca.TypeIP, ca.TypeEmail, ca.TypeDNS} {
-		if kind == "" && p.meansKind(k, text) {
-			kind = k
-		}
-	}
-	return ca.ParseIdentifier(string(kind), text)
 }
 
 // attributeValue encodes a value of a subject; nil: it is not known.

@@ -1,11 +1,8 @@
 package estserver
 
 import (
-	"bytes"
-	"crypto/x509"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"chancery/cms"
 	"chancery/est"
@@ -111,6 +108,11 @@ func (s *Server) enrol(c *call, ask Ask, change *est.NameChange) error {
 			return err
 		}
 	}
+	if change == nil {
+		if err := s.meant(c, n, &ask); err != nil {
+			return err
+		}
+	}
 	result, err := s.issue(c.r.Context(), c, ask)
 	if err != nil {
 		return err
@@ -132,33 +134,4 @@ func (c *call) sendCertificate(r *ca.Record) error {
 		c.log.Info("the certificate could not be delivered", "serial", r.Serial, "error", err)
 	}
 	return nil
-}
-
-// requestNames is what a request says of its subject, DER: a Name and GeneralNames.
-type requestNames struct{ subject, san []byte }
-
-func names(p *est.Parsed) requestNames { return requestNames{subject: p.RawSubject, san: p.SAN()} }
-
-// same tells whether a certificate has the same names: the subject by RFC 5280 §7.1,
-// the alternative names as a set.
-func (n requestNames) same(cert *x509.Certificate) bool {
-	return ca.SameName(n.subject, cert.RawSubject) && n.sameSAN(cert)
-}
-
-func (n requestNames) sameSAN(cert *x509.Certificate) bool {
-	var san []byte
-	for _, e := range cert.Extensions {
-		if e.Id.Equal(oidSubjectAltName) {
-			san = e.Value
-		}
-	}
-	if n.san == nil || san == nil || bytes.Equal(n.san, san) {
-		return bytes.Equal(n.san, san)
-	}
-	has, err := ca.CertificateNames(cert)
-	if err != nil {
-		return false // names that cannot be compared, and are not the same octets
-	}
-	asked, err := ca.NamesOf(n.san)
-	return err == nil && len(asked) == len(has) && !slices.ContainsFunc(asked, func(n ca.Identifier) bool { return !slices.Contains(has, n) })
 }

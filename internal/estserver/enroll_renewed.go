@@ -12,12 +12,10 @@ import (
 	"chancery/internal/ca"
 )
 
-var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-
 // renewed finds the certificate that a re-enrolment renews (RFC 7030 §2.3, §3.3.2,
 // §4.2.2): the one that the client presents, if it is of the label's profile and has
-// the names; else one of the ledger with just these names that belongs to the same
-// identity, for keys that cannot do TLS and for certificates that are lost; else the
+// the names; else one of the ledger with just these names that who asks holds or may
+// have, for keys that cannot do TLS and for certificates that are lost; else the
 // presented one of another profile that the label takes.
 func (s *Server) renewed(c *call, n requestNames) (*ca.Record, error) {
 	presented := c.who.Record != nil && !c.who.RA && n.same(c.who.Certificate)
@@ -37,51 +35,76 @@ func (s *Server) renewed(c *call, n requestNames) (*ca.Record, error) {
 	return nil, refuse(http.StatusForbidden, "there is no valid certificate with this subject and these alternative names that you may renew; enrol with simpleenroll")
 }
 
-// found looks for the certificate in the ledger; nil: there is none.
+// found looks for the certificate in the ledger: one that who asks holds, else any that
+// it may renew; nil: there is none.
 func (s *Server) found(c *call, n requestNames) (*ca.Record, error) {
-	q := Renewal{Subject: rdnText(n.subject), Profiles: []string{c.label.Profile}, After: c.now.Add(-c.label.ExpiredGrace)}
+	sets := [][]ca.Identifier{nil}
 	if n.san != nil {
-		var err error
-		if q.Names, err = ca.NamesOf(n.san); err != nil {
+		asked, err := ca.NamesOf(n.san)
+		if err != nil {
 			return nil, err
 		}
+		sets = [][]ca.Identifier{asked}
+	} else if bare := n.bare(); bare != nil {
+		sets = [][]ca.Identifier{bare, nil}
 	}
-	candidates, err := s.Certificates.Renewable(c.r.Context(), q)
-	if err != nil {
-		return nil, err
-	}
-	for i := range candidates {
-		r := &candidates[i]
-		cert, err := x509.ParseCertificate(r.DER)
+	var found *ca.Record
+	for _, set := range sets {
+		candidates, err := s.Certificates.Renewable(c.r.Context(), Renewal{
+			Subject: rdnText(n.subject), Names: set, Profiles: []string{c.label.Profile}, After: c.now.Add(-c.label.ExpiredGrace),
+		})
 		if err != nil {
-			return nil, fmt.Errorf("reading the certificate %s from the ledger: %w", r.Serial, err)
+			return nil, err
 		}
-		if n.same(cert) && c.mayRenew(r, cert) {
-			return r, nil
+		for i := range candidates {
+			r := &candidates[i]
+			cert, err := x509.ParseCertificate(r.DER)
+			if err != nil {
+				return nil, fmt.Errorf("reading the certificate %s from the ledger: %w", r.Serial, err)
+			}
+			switch {
+			case !n.same(cert):
+			case s.holds(c, r, cert):
+				return r, nil
+			case found == nil && c.mayRenew(r, cert):
+				found = r
+			}
 		}
 	}
-	return nil, nil
+	return found, nil
 }
 
-// mayRenew tells whether a certificate of the ledger belongs to who asks: it was had
-// by the same user or with the same certificate, or the one presented is another of
-// ours with the same subject (RFC 7030 §3.3.2). A third party's certificate with that
-// subject is none. Registration authorities ask for others; what they may is up to
-// RANames. A user needs the names to be his by policy, and that revokes nobody's
-// certificate.
-func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
-	if c.who.RA || c.had(r) {
-		return true
-	}
-	if c.who.Record != nil && len(cert.Subject.Names) > 0 && ca.SameName(cert.RawSubject, c.who.Certificate.RawSubject) {
-		return true
-	}
-	if c.who.Credential == nil || c.label.RevokeOld || c.label.Manual {
+// holds tells whether a certificate of the ledger is who asks' own, so that its names are
+// proven by it: it shows that one, or another of ours with the same subject and the same
+// alternative names (RFC 7030 §3.3.2), or the very maker's certificate by which it was
+// got. One of the same subject alone may be anybody's, as all devices of an owner may have
+// his name, and a password may be a whole fleet's. Registration authorities hold nothing
+// here.
+func (s *Server) holds(c *call, r *ca.Record, cert *x509.Certificate) bool {
+	switch {
+	case c.who.RA:
 		return false
+	case c.who.Record != nil:
+		return r.Serial == c.who.Record.Serial || s.holderOf(r.Issuer, cert) == c.who.Holder
 	}
-	h := holdingOf(cert)
-	_, err := c.authorise(&Ask{Names: h.names, Subject: h.subject}, nil)
-	return err == nil
+	return c.who.Maker != "" && r.By == c.who.principal()
+}
+
+// mayRenew tells whether who asks may renew a certificate that it does not hold, lost with
+// its key for example: that lets it have no more than it may enrol, and revokes nothing.
+// Where an approver decides about names, it is to be known for it: it was got by the same
+// user, or with the same certificate, or has the subject of the one that is shown.
+// Registration authorities ask for others; what they may is up to RANames.
+func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
+	switch {
+	case c.who.RA:
+		return true
+	case c.who.Expired:
+		return false
+	case c.label.anythingApproved():
+		return c.had(r) || c.who.Record != nil && len(cert.Subject.Names) > 0 && ca.SameName(cert.RawSubject, c.who.Certificate.RawSubject)
+	}
+	return len(c.policyOf(nil).beyond(r.Names, holdingOf(cert).subject)) == 0
 }
 
 // had tells whether a certificate was had by the same user, or with the same
@@ -92,30 +115,24 @@ func (c *call) had(r *ca.Record) bool {
 	}
 	certificate, user := splitIdentity(r.By.ID)
 	mine, me := splitIdentity(c.who.String())
-	return user != "" && user == me || certificate != "" && certificate == mine && user == me
+	return user != "" && user == me || certificate != "" && certificate == mine
 }
 
 // needsNoWord tells whether what waits for a person elsewhere under a label with Manual
-// is a renewal of one's own certificate, for which the word was given: the one that is
-// presented, or that this identity had, of the label's profile, with the same subject and
-// names, and proven without a person. Registration authorities have none of their own
-// here, and keys that we make are new to everybody.
+// is a renewal of one's own certificate, for which the word was given: of the one that is
+// presented, of the label's profile, with the same subject and names, and proven without a
+// person. A password is not enough, as several may have it. Registration authorities have
+// none of their own here, and keys that we make are new to everybody.
 func (s *Server) needsNoWord(c *call, ask *Ask, evidence []ca.Evidence) bool {
-	if c.label.ManualRenewals || c.who.RA || ask.Key == nil {
+	old := c.who.Record
+	if c.label.ManualRenewals || c.who.RA || ask.Key == nil || old == nil || old.Profile != c.label.Profile {
 		return false
 	}
-	old := ask.Renews
-	if old == nil {
-		old = c.who.Record // simpleenroll, with one's present certificate
-	}
-	if old == nil || old.Profile != c.label.Profile {
+	if ask.Renews != nil && ask.Renews.Serial != old.Serial { // nil: simpleenroll, with one's present certificate
 		return false
 	}
-	if presented := c.who.Record != nil && c.who.Record.Serial == old.Serial; !presented && !c.had(old) {
-		return false
-	}
-	h, err := holdingRenewed(old)
-	if err != nil || h.subject != ask.Subject || !sameIdentifiers(h.names, ask.Names) {
+	h := holdingOf(c.who.Certificate)
+	if h.subject != ask.Subject || !sameIdentifiers(h.names, ask.Names) {
 		return false
 	}
 	return !slices.ContainsFunc(ask.Names, func(n ca.Identifier) bool {
@@ -123,14 +140,6 @@ func (s *Server) needsNoWord(c *call, ask *Ask, evidence []ca.Evidence) bool {
 			return e.Identifier == n && slices.Contains(s.profile(c).Evidence, e.Method)
 		})
 	})
-}
-
-// sameIdentifiers compares names as sets.
-func sameIdentifiers(a, b []ca.Identifier) bool {
-	within := func(a, b []ca.Identifier) bool {
-		return !slices.ContainsFunc(a, func(n ca.Identifier) bool { return !slices.Contains(b, n) })
-	}
-	return within(a, b) && within(b, a)
 }
 
 // splitIdentity takes the text of [Identity.String] apart.

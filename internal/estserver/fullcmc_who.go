@@ -118,7 +118,8 @@ func (x *exchange) signature(m *cmc.Message, s cmc.Signer, p *party) error {
 	if p.who.Certificate != nil && !p.who.Certificate.Equal(cert) {
 		return malformed(cmc.Current, "the message is signed with two certificates; sign it with one, or wrap one message in another")
 	}
-	p.who.Certificate, p.who.Record, p.who.Maker, p.who.RA = who.Certificate, who.Record, who.Maker, who.RA
+	p.who.Certificate, p.who.Record, p.who.Holder = who.Certificate, who.Record, who.Holder
+	p.who.Maker, p.who.RA = who.Maker, who.RA
 	p.signed = bySigner
 	return nil
 }

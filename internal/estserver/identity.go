@@ -24,6 +24,7 @@ const (
 type Identity struct {
 	Certificate *x509.Certificate // of the TLS client, verified; nil: none
 	Record      *ca.Record        // of the certificate if it is ours; nil: a third party's
+	Holder      string            // of the certificate if it is ours; see [Server.holderOf]
 	Maker       string            // name of the maker that verified it; "": it is ours
 	Credential  *Credential       // the user; of SRP it has a name alone; nil: none
 	OneTime     *Credential       // a one-time password beside a Credential that is none; nil: see oneTime
@@ -32,14 +33,26 @@ type Identity struct {
 	Expired     bool              // ours, ended within the label's grace: good for re-enrolment alone
 }
 
-// String gives the identity as stable text: "certificate:SERIAL", "maker:NAME:SHA256",
+// String gives the identity as stable text: "certificate:HOLDER", "maker:NAME:SHA256",
 // "user:NAME", "one-time:ID" where a one-time password has no user, joined by "+". A
-// user's name comes last, as nothing is excluded from it.
-func (i Identity) String() string {
+// user's name comes last, as nothing is excluded from it. It outlasts renewals, so that
+// neither quotas nor what waits begin anew with them.
+func (i Identity) String() string { return i.text(i.Holder) }
+
+// shown is the identity for people and for evidence: with the serial number of the very
+// certificate.
+func (i Identity) shown() string {
+	if i.Record == nil {
+		return i.text("")
+	}
+	return i.text(string(i.Record.Serial))
+}
+
+func (i Identity) text(certificate string) string {
 	var parts []string
 	switch {
 	case i.Record != nil:
-		parts = append(parts, "certificate:"+string(i.Record.Serial))
+		parts = append(parts, "certificate:"+certificate)
 	case i.Certificate != nil:
 		sum := sha256.Sum256(i.Certificate.Raw)
 		parts = append(parts, "maker:"+i.Maker+":"+hex.EncodeToString(sum[:]))

@@ -25,8 +25,8 @@ type Ask struct {
 	CSR     []byte // the request as it came, DER: for the approver
 	Names   []ca.Identifier
 	Subject ca.Subject
-	// Renews is the record of the certificate that this one follows; its names and
-	// subject are proven by it. nil: none.
+	// Renews is the record of the certificate that this one follows; names and subject
+	// are proven by it for who holds it (see [Server.holds]). nil: none.
 	Renews *ca.Record
 	// Linking is the outcome of [Server.link], for the record; "" where it is not
 	// looked at.
@@ -48,11 +48,11 @@ type Result struct {
 // may have, linking as the operation found it, a person's word where the label wants
 // it, the quota, and then the core. A *refusal or the core's error says why not.
 func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
-	renews, err := holdingRenewed(ask.Renews)
+	held, err := s.held(c, ask.Renews)
 	if err != nil {
 		return Result{}, err
 	}
-	evidence, err := c.authorise(&ask, renews)
+	evidence, err := c.authorise(&ask, held)
 	if err != nil {
 		return Result{}, err
 	}
@@ -85,19 +85,25 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 	if !record.RevokedAt.IsZero() {
 		return Result{}, refuse(http.StatusForbidden, "this request got the certificate %s, which was revoked on %s since; make a new request", record.Serial, day(record.RevokedAt))
 	}
-	s.supersede(ctx, c, ask.Renews, &record)
+	if held != nil || c.who.RA {
+		s.supersede(ctx, c, ask.Renews, &record)
+	}
 	c.log.Info("issued", "serial", record.Serial, "names", record.Names, "linking", ask.Linking)
 	return Result{Record: record}, nil
 }
 
-// holdingRenewed gives what the certificate that is renewed proves.
-func holdingRenewed(r *ca.Record) (*holding, error) {
+// held gives what the certificate that is renewed proves; nil: nothing, as who asks does
+// not hold it.
+func (s *Server) held(c *call, r *ca.Record) (*holding, error) {
 	if r == nil {
 		return nil, nil
 	}
 	cert, err := x509.ParseCertificate(r.DER)
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate %s from the ledger: %w", r.Serial, err)
+	}
+	if !s.holds(c, r, cert) {
+		return nil, nil
 	}
 	h := holdingOf(cert)
 	return &h, nil
@@ -144,7 +150,8 @@ func spent(c *call, err error) error {
 	return err
 }
 
-// quota refuses who got enough for now.
+// quota refuses who got enough for now. It counts before it issues: of requests that come
+// at once, a few more may pass.
 func (s *Server) quota(ctx context.Context, c *call) error {
 	l := c.label
 	if l.Quota == 0 || c.who.RA {
@@ -163,6 +170,9 @@ func details(c *call, ask *Ask, key crypto.PublicKey) (map[string]string, error)
 	d := map[string]string{"label": c.label.Name, "operation": string(c.op), "address": c.address}
 	if ask.Linking != "" {
 		d["linking"] = ask.Linking
+	}
+	if c.who.Record != nil {
+		d["client_certificate"] = string(c.who.Record.Serial)
 	}
 	if c.who.Via != "" {
 		d["via"] = c.who.Via
@@ -184,7 +194,8 @@ func details(c *call, ask *Ask, key crypto.PublicKey) (map[string]string, error)
 	return d, nil
 }
 
-// supersede revokes what was renewed, where the label says so. The new certificate
+// supersede revokes what was renewed, where the label says so: for who holds it, and for
+// registration authorities, as others could take it from its holder with that. The new certificate
 // exists: a failure is logged, and the next renewal or a person finds the old one.
 func (s *Server) supersede(ctx context.Context, c *call, old, next *ca.Record) {
 	if old == nil || !c.label.RevokeOld || old.Serial == next.Serial {

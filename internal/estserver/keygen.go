@@ -76,6 +76,8 @@ func (s *Server) keyless(c *call) (Ask, error) {
 	}
 	if n.san != nil {
 		ask.Names, err = ca.NamesOf(n.san)
+	} else if change == nil {
+		err = s.meant(c, n, &ask)
 	}
 	return ask, err
 }

@@ -32,13 +32,12 @@ func TestApprovalOfRenewals(t *testing.T) {
 	rekey.key = newKey(t)
 	granted(t, w.client(own).post("simplereenroll", rekey.der(t)))
 	granted(t, w.client(own).post("simpleenroll", rekey.der(t)))
-	granted(t, alice.post("simplereenroll", rekey.der(t))) // the user who had it
-
 	w.waits(w.client(own).post("strict/simplereenroll", rekey.der(t)))
 	w.waits(w.client(own).post("strict/simpleenroll", like(own).der(t)))
 	w.waits(w.client(own).post("simpleenroll", asking("gw", "gw.example", "gw2.example").der(t)))
 	w.waits(w.client(own).post("simpleenroll", asking("other", "gw.example").der(t)))
-	w.waits(alice.post("simpleenroll", first.keyed(t).der(t))) // with a password it is a first one
+	w.waits(alice.post("simpleenroll", first.keyed(t).der(t))) // a password may be a whole fleet's
+	w.waits(alice.post("simplereenroll", first.keyed(t).der(t)))
 	refused(t, w.basic("bob", "p").post("simplereenroll", rekey.der(t)), http.StatusForbidden)
 
 	// Not one's own: an authority's for others, and a certificate of another profile.
@@ -47,8 +46,10 @@ func TestApprovalOfRenewals(t *testing.T) {
 	other := w.certify("ldevid", ca.Subject{CommonName: "box"}, "box.example")
 	w.waits(w.client(other).post("simpleenroll", like(other).der(t)))
 	w.waits(w.client(other).post("simplereenroll", like(other).der(t)))
-	same := w.certify("ldevid", ca.Subject{CommonName: "gw"}) // of the subject alone
-	w.waits(w.client(same).post("simplereenroll", rekey.keyed(t).der(t)))
+	for _, profile := range []string{"ldevid", "device"} {
+		same := w.certify(profile, ca.Subject{CommonName: "gw"}) // of the subject alone
+		w.waits(w.client(same).post("simplereenroll", rekey.keyed(t).der(t)))
+	}
 }
 
 // TestApprovalWhereNothingElseProves: a profile that takes a person's word alone has

@@ -67,12 +67,13 @@ type policy struct {
 
 // policyOf collects the grounds: for a registration authority what the label lets it
 // ask for others, and nothing of its own; for anybody else what the certificate and
-// the user have, as far as the label's patterns let it pass.
+// the user have, as far as the label's patterns let it pass, and what the certificate has
+// that is renewed, nil: nothing.
 func (c *call) policyOf(renews *holding) policy {
 	who := c.who
 	p := policy{fields: map[string]string{}}
 	add := func(patterns []string, own *holding, methods ...string) {
-		g := ground{own: own, methods: methods, detail: who.String()}
+		g := ground{own: own, methods: methods, detail: who.shown()}
 		for _, text := range patterns {
 			if one, err := parsePattern(text); err == nil { // the configuration's were checked
 				g.patterns = append(g.patterns, one)
@@ -162,37 +163,46 @@ func (h *holding) has(word, value string) bool {
 // no ground lets pass, if the label names no patterns of its own.
 func (c *call) authorise(ask *Ask, renews *holding) ([]ca.Evidence, error) {
 	p := c.policyOf(renews)
-	approver := c.label.Manual && len(c.label.Names) == 0
+	approver := c.label.anythingApproved()
 	var evidence []ca.Evidence
-	var refused []string
 	for _, n := range ask.Names {
 		methods, detail := p.lets(n)
 		for _, m := range methods {
 			evidence = append(evidence, ca.Evidence{Identifier: n, Method: m, At: c.now, Expires: c.now.Add(evidenceLife), Detail: detail})
 		}
-		if len(methods) == 0 && !approver {
+	}
+	var refused []string
+	if !approver {
+		refused = p.beyond(ask.Names, ask.Subject)
+	}
+	if ask.Subject.BusinessCategory != "" || ask.Subject.JurisdictionCountry != "" {
+		refused = append(refused, "the subject's businessCategory or jurisdictionCountry")
+	}
+	if len(refused) > 0 {
+		return nil, ca.Errorf(ca.Denied, "you (%s) may not ask for %s", c.who.shown(), clipList(refused))
+	}
+	return evidence, nil
+}
+
+// beyond lists, for people, what of names and subject the policy does not let pass.
+func (p policy) beyond(names []ca.Identifier, subject ca.Subject) (refused []string) {
+	for _, n := range names {
+		if methods, _ := p.lets(n); len(methods) == 0 {
 			refused = append(refused, fmt.Sprintf("the name %s", n))
 		}
 	}
-	subject := ask.Subject
 	for _, word := range attributeWords {
 		value := *attributeOf[word](&subject)
-		if value == "" || p.letsAttribute(word, value) || approver {
+		if value == "" || p.letsAttribute(word, value) {
 			continue
 		}
 		// A common name that only repeats an allowed name asks for nothing more.
-		if word == "CN" && slices.ContainsFunc(ask.Names, func(n ca.Identifier) bool { return n.Value() == value }) {
+		if word == "CN" && slices.ContainsFunc(names, func(n ca.Identifier) bool { return n.Value() == value }) {
 			continue
 		}
 		refused = append(refused, fmt.Sprintf("%s=%q in the subject", word, clip(value)))
 	}
-	if subject.BusinessCategory != "" || subject.JurisdictionCountry != "" {
-		refused = append(refused, "the subject's businessCategory or jurisdictionCountry")
-	}
-	if len(refused) > 0 {
-		return nil, ca.Errorf(ca.Denied, "you (%s) may not ask for %s", c.who, clipList(refused))
-	}
-	return evidence, nil
+	return refused
 }
 
 // clipList joins what is refused, the first ten of it.

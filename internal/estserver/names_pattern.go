@@ -15,7 +15,8 @@ import (
 //	*                         everything
 //	gw.example, 192.0.2.7     this name, in the alternative names or as common name
 //	*.iot.example             every name below it, at any depth
-//	{serial}.iot.example      with what is known of who asks: {serial}, {cn}, {user}
+//	{serial}.iot.example      with what is known of who asks: {serial}, {cn}, {user}; a host
+//	                          name, whatever that is: "ip:{cn}" for an address
 //	192.0.2.0/24              every address of the network
 //	uri:urn:dev:*             other kinds of names by their type; "*" stands for anything
 //	CN=*, SN={serial}, O=Ex   attributes of the subject: CN, SN (serialNumber), O, OU, C, L, ST
@@ -23,7 +24,9 @@ type pattern struct {
 	own       bool
 	all       bool
 	attribute string            // a word of attributeOf; "": a name
-	kind      ca.IdentifierType // "": told by the form: dns, ip or email
+	kind      ca.IdentifierType // as written; "": told by the form, see means
+	means     ca.IdentifierType // the kind of names that it speaks of; "": of none
+	network   netip.Prefix      // if it is one
 	text      string            // with "*" and {fields}
 }
 
@@ -74,13 +77,33 @@ func parsePattern(text string) (pattern, error) {
 	case strings.ContainsAny(bare, "{}"):
 		return p, fmt.Errorf("the pattern %q has a field that is not known; there are %s", text, strings.Join(patternFields, ", "))
 	case strings.Contains(bare, "/") && (p.kind == "" || p.kind == ca.TypeIP) && p.attribute == "":
-		if _, err := netip.ParsePrefix(p.text); err != nil {
+		var err error
+		if p.network, err = netip.ParsePrefix(p.text); err != nil {
 			return p, fmt.Errorf("the pattern %q is no network such as 192.0.2.0/24: %w", text, err)
 		}
 	case strings.Count(bare, "*") > 1:
 		return p, fmt.Errorf("the pattern %q has more than one *", text)
 	}
+	if p.attribute == "" {
+		p.means = p.kindOf(bare)
+	}
 	return p, nil
+}
+
+// kindOf tells of which kind of names the pattern speaks: of the one that it names, or
+// that its form tells. What clients bring in fields is no part of the form: it stands for
+// itself in a host name, or with its kind before it in another ("ip:{cn}").
+func (p pattern) kindOf(bare string) ca.IdentifierType {
+	if p.kind != "" {
+		return p.kind
+	}
+	if _, err := netip.ParseAddr(bare); err == nil || p.network.IsValid() {
+		return ca.TypeIP
+	}
+	if strings.Contains(bare, "@") {
+		return ca.TypeEmail
+	}
+	return ca.TypeDNS
 }
 
 // fill puts what is known of who asks in the place of the fields. A pattern with a
@@ -106,40 +129,25 @@ func (p pattern) fitsName(n ca.Identifier, fields map[string]string) bool {
 	if p.all {
 		return true
 	}
-	if p.own || p.attribute != "" {
+	if n.Type() != p.means {
 		return false
 	}
+	if p.network.IsValid() {
+		addr, ok := n.Addr()
+		return ok && p.network.Contains(addr)
+	}
 	text, ok := p.fill(fields)
-	if !ok || !p.meansKind(n.Type(), text) {
+	if !ok {
 		return false
 	}
 	switch n.Type() {
 	case ca.TypeIP:
-		if network, err := netip.ParsePrefix(text); err == nil {
-			addr, ok := n.Addr()
-			return ok && network.Contains(addr)
-		}
 		given, err := ca.IP(text)
 		return err == nil && given == n || glob(text, n.Value())
 	case ca.TypeDNS:
 		return glob(lower(text), n.Value())
 	}
 	return glob(text, n.Value())
-}
-
-// meansKind tells whether the pattern speaks of a kind of names: the one that it
-// names, or that its form tells.
-func (p pattern) meansKind(kind ca.IdentifierType, text string) bool {
-	if p.kind != "" {
-		return p.kind == kind
-	}
-	if _, err := netip.ParseAddr(text); err == nil || strings.Contains(text, "/") {
-		return kind == ca.TypeIP
-	}
-	if strings.Contains(text, "@") {
-		return kind == ca.TypeEmail
-	}
-	return kind == ca.TypeDNS
 }
 
 // fitsAttribute tells whether the pattern lets an attribute of the subject pass. A

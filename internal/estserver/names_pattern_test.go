@@ -63,6 +63,43 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// TestPatternsTakeFieldsAsTheyAre: what a client has as its common name cannot make a
+// network, an address or a mailbox of a pattern of host names.
+func TestPatternsTakeFieldsAsTheyAre(t *testing.T) {
+	for _, test := range []struct {
+		pattern, field, kind, name string
+		fits                       bool
+	}{
+		{"{cn}", "0.0.0.0/0", "ip", "203.0.113.9", false},
+		{"{cn}", "::/0", "ip", "2001:db8::1", false},
+		{"{cn}", "203.0.113.9", "ip", "203.0.113.9", false},
+		{"{cn}", "boss@corp.example", "email", "boss@corp.example", false},
+		{"{cn}", "gw.example", "dns", "gw.example", true},
+		{"ip:{cn}", "203.0.113.9", "ip", "203.0.113.9", true},
+		{"ip:{cn}", "0.0.0.0/0", "ip", "203.0.113.9", false},
+		{"email:{cn}", "boss@corp.example", "email", "boss@corp.example", true},
+		{"{cn}@corp.example", "boss", "email", "boss@corp.example", true},
+		{"{cn}@corp.example", "boss", "dns", "corp.example", false},
+	} {
+		p, err := parsePattern(test.pattern)
+		if err != nil {
+			t.Errorf("%q: %v", test.pattern, err)
+			continue
+		}
+		n, err := ca.ParseIdentifier(test.kind, test.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := map[string]string{"{cn}": test.field}
+		if got := p.fitsName(n, fields); got != test.fits {
+			t.Errorf("%q with %q lets %s pass: %v", test.pattern, test.field, n, got)
+		}
+		if p.fitsAttribute("CN", test.name, fields) && !test.fits && test.field != test.name {
+			t.Errorf("%q with %q lets the common name %s pass", test.pattern, test.field, test.name)
+		}
+	}
+}
+
 func TestAttributePatterns(t *testing.T) {
 	fields := map[string]string{"{serial}": "A17", "{cn}": "de*v"}
 	for _, test := range []struct {

@@ -78,6 +78,9 @@ func (s *Server) enter(ctx context.Context, c *call, ask *Ask, p Pending) (Pendi
 	p.Created, p.Expires = c.now, c.now.Add(c.label.PendingLife)
 	e := by.Event(c.now, "est.requested", p.ID)
 	e.Detail = map[string]string{"label": p.Label, "operation": p.Operation, "address": p.Address, "subject": p.Subject, "names": joined(p.Names)}
+	if c.who.Record != nil {
+		e.Detail["client_certificate"] = string(c.who.Record.Serial)
+	}
 	row, err := s.Requests.AddRequest(ctx, p, c.label.PendingLimit, e)
 	if err == nil && row.ID == p.ID {
 		c.log.Info("a request waits for approval", "request", row.ID, "names", row.Names)

@@ -51,8 +51,9 @@ func TestReenroll(t *testing.T) {
 	}
 }
 
-// TestReenrollByName: without the certificate itself, by another of the same subject
-// or by the user who had it, and by nobody else (RFC 7030 §2.3, §3.3.2).
+// TestReenrollByName: without the certificate itself, by another of the same subject and
+// the same alternative names, or by a user whom the names are given to, and by nobody else
+// (RFC 7030 §2.3, §3.3.2).
 func TestReenrollByName(t *testing.T) {
 	l := plainLabel()
 	l.Holders = []string{"device", "ldevid"}
@@ -68,13 +69,15 @@ func TestReenrollByName(t *testing.T) {
 	refused(t, w.basic("bob", "p").post("simplereenroll", ask.der(t)), http.StatusForbidden, "no valid certificate")
 	refused(t, w.basic("alice", "p").post("simplereenroll", asking("y", "x.example").der(t)), http.StatusForbidden, "no valid certificate")
 
-	// Another certificate of the same subject, of a profile that the label takes.
-	second := w.certify("ldevid", ca.Subject{CommonName: "x"})
+	// Another certificate of the same names, of a profile that the label takes.
+	second := w.certify("ldevid", ca.Subject{CommonName: "x"}, "x.example")
 	if d := w.detail(granted(t, w.client(second).post("simplereenroll", ask.der(t)))); d["renews"] == "" {
 		t.Errorf("%v", d)
 	}
-	third := w.certify("ldevid", ca.Subject{CommonName: "z"})
-	refused(t, w.client(third).post("simplereenroll", ask.der(t)), http.StatusForbidden, "has not the names of your certificate")
+	for _, cn := range []string{"z", "x"} { // the subject alone is not enough
+		third := w.certify("ldevid", ca.Subject{CommonName: cn})
+		refused(t, w.client(third).post("simplereenroll", ask.der(t)), http.StatusForbidden, "has not the names of your certificate")
+	}
 
 	// Once it is revoked there is nothing to renew.
 	records, err := w.store.Renewable(t.Context(), estserver.Renewal{Subject: "CN=x", Names: w.record(lost).Names, Profiles: []string{"device"}, After: w.now()})
@@ -85,6 +88,66 @@ func TestReenrollByName(t *testing.T) {
 		w.revoke(parse(t, r.DER))
 	}
 	refused(t, w.basic("alice", "p").post("simplereenroll", ask.der(t)), http.StatusForbidden, "no valid certificate")
+}
+
+// TestReenrollOfAnothers: two devices of one owner have his name as their subject, and
+// neither gets, or has revoked, what is the other's. What patterns let it enrol, it may
+// renew, and the other keeps its certificate.
+func TestReenrollOfAnothers(t *testing.T) {
+	l, open := plainLabel(), plainLabel()
+	l.RevokeOld = true
+	open.Name, open.RevokeOld, open.Names = "open", true, []string{"own", "*.example"}
+	w := newWorld(t, nil, l, open)
+	w.standing("fleet", "p", "*.example", "O=Works")
+	a := w.certify("device", ca.Subject{Organization: "Works"}, "a.example")
+	b := w.certify("device", ca.Subject{Organization: "Works"}, "b.example")
+	ask := like(b).keyed(t)
+	refused(t, w.client(a).post("simplereenroll", ask.der(t)), http.StatusForbidden, "has not the names of your certificate")
+	refused(t, w.client(a).post("simpleenroll", ask.der(t)), http.StatusForbidden, "b.example")
+	for _, c := range []*client{w.client(a), w.basic("fleet", "p")} {
+		if d := w.detail(granted(t, c.post("open/simplereenroll", ask.der(t)))); d["renews"] == "" {
+			t.Errorf("%v", d)
+		}
+	}
+	if r := w.record(b.cert); !r.RevokedAt.IsZero() {
+		t.Error("somebody else had the certificate revoked")
+	}
+	granted(t, w.client(b).post("simplereenroll", like(b).der(t)))
+	if r := w.record(b.cert); r.Reason != ca.Superseded {
+		t.Errorf("its holder did not: %+v", r)
+	}
+}
+
+// TestReenrollByPassword: a password that several have opens nobody's names to the
+// others, be it beside a maker's certificate, or one of several that one user has.
+func TestReenrollByPassword(t *testing.T) {
+	l, line := plainLabel(), plainLabel()
+	l.Makers, l.Accept = []string{"acme"}, []estserver.Way{{estserver.ByMaker, estserver.ByPassword}}
+	line.Name = "line"
+	w := newWorld(t, nil, l, line)
+	w.standing("fleet", "p")
+	device := func(cn string) *client {
+		c := w.basic("fleet", "p")
+		c.holder = w.maker.device(t, pkix.Name{CommonName: cn}, func(c *x509.Certificate) { c.DNSNames = []string{cn + ".example"} })
+		return c
+	}
+	a, b := device("a"), device("b")
+	granted(t, a.post("simpleenroll", like(a.holder).der(t)))
+	refused(t, b.post("simpleenroll", like(a.holder).keyed(t).der(t)), http.StatusForbidden, "a.example")
+	refused(t, b.post("simplereenroll", like(a.holder).keyed(t).der(t)), http.StatusForbidden, "no valid certificate")
+	if d := w.detail(granted(t, a.post("simplereenroll", like(a.holder).keyed(t).der(t)))); d["renews"] == "" {
+		t.Errorf("%v", d)
+	}
+
+	w.oneTime("line-3", "password-of-a", "a.example")
+	w.oneTime("line-3", "password-of-b", "b.example")
+	granted(t, w.basic("line-3", "password-of-a").post("line/simpleenroll", asking("", "a.example").der(t)))
+	for _, op := range []string{"simpleenroll", "simplereenroll"} {
+		if got := w.basic("line-3", "password-of-b").post("line/"+op, asking("", "a.example").der(t)); got.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s", op, got.Status)
+		}
+	}
+	granted(t, w.basic("line-3", "password-of-b").post("line/simpleenroll", asking("", "b.example").der(t)))
 }
 
 // TestReenrollExpired: where policy gives a time of grace, for re-enrolment alone.
@@ -206,6 +269,48 @@ func TestQuota(t *testing.T) {
 	}
 	w.pass(2 * time.Hour)
 	granted(t, w.basic("alice", "p").post("simpleenroll", ask))
+}
+
+// TestQuotaOverRenewals: a certificate's holder is the same whichever certificate it
+// shows, and in whichever order its names come; another with the same subject is another.
+func TestQuotaOverRenewals(t *testing.T) {
+	l := plainLabel()
+	l.Quota, l.QuotaPer = 2, 24*time.Hour
+	w := newWorld(t, nil, l)
+	device := w.certify("device", ca.Subject{CommonName: "dev1"}, "a.example", "b.example")
+	renew := func(edit func(*wish)) *reply {
+		ask := like(device).keyed(t)
+		edit(&ask)
+		got := w.client(device).post("simplereenroll", ask.der(t))
+		if got.StatusCode == http.StatusOK {
+			device = &holder{key: ask.key, cert: granted(t, got)}
+		}
+		return got
+	}
+	granted(t, renew(func(*wish) {}))
+	before := w.record(device.cert).By
+	granted(t, renew(func(a *wish) { a.RawSAN, a.DNSNames = nil, []string{"b.example", "a.example"} }))
+	if by := w.record(device.cert).By; by != before {
+		t.Errorf("it was %v and is %v", before, by)
+	}
+	if d := w.detail(device.cert); d["client_certificate"] == "" || d["client_certificate"] != d["renews"] {
+		t.Errorf("%v", d)
+	}
+	refused(t, renew(func(*wish) {}), http.StatusTooManyRequests, "2 certificates")
+	other := w.certify("device", ca.Subject{CommonName: "dev1"}, "c.example")
+	granted(t, w.client(other).post("simplereenroll", like(other).der(t)))
+}
+
+// TestPendingLimitOverRenewals: nor do the requests of a holder that wait begin anew.
+func TestPendingLimitOverRenewals(t *testing.T) {
+	l := manualLabel()
+	l.PendingLimit = 1
+	w := newWorld(t, nil, l)
+	device := w.certify("device", ca.Subject{CommonName: "dev1"}, "dev1.example")
+	w.waits(w.client(device).post("simpleenroll", asking("one", "one.example").der(t)))
+	ask := like(device).keyed(t)
+	next := &holder{key: ask.key, cert: granted(t, w.client(device).post("simplereenroll", ask.der(t)))}
+	refused(t, w.client(next).post("simpleenroll", asking("two", "two.example").der(t)), http.StatusTooManyRequests)
 }
 
 // TestCostOfAnEnrolment holds what a device's enrolment costs: two durable writes
