@@ -41,7 +41,8 @@ type Full struct {
 	// Revoke asks for a revocation (RFC 5272 §6.11).
 	Revoke *Revocation
 	// Poll asks what became of a request (RFC 5272 §6.12), whose token it is; Transaction is
-	// that request's, and Key, if it is set, the one whose certificate is awaited.
+	// that request's, and Key, if it is set, the one whose certificate is awaited. Signer or
+	// Proof, as of that request, says who asks.
 	Poll []byte
 	// Transaction ties several messages together (RFC 5272 §6.6); nil: a new one.
 	Transaction *big.Int
@@ -235,6 +236,8 @@ func (m *fullMessage) body(cs *tls.ConnectionState) ([]byte, error) {
 				return nil, err
 			}
 		}
+	}
+	if m.Proof != nil && m.asks() {
 		if err := data.Add(random); err != nil {
 			return nil, err
 		}
@@ -292,7 +295,7 @@ func (m *fullMessage) wrapping() cmc.Wrapping {
 			w.Certificates = append(w.Certificates, above.Raw)
 		}
 		return w
-	case m.Key != nil:
+	case m.Key != nil && (m.asks() || m.Proof == nil): // a poll does not hold the key that verifies
 		return cmc.Wrapping{Signers: []cms.Signing{{Key: m.Key, KeyID: keyID(m.Key.Public())}}}
 	}
 	return cmc.Wrapping{}

@@ -76,10 +76,11 @@ func (p *program) estFullEnroll(cmd *cobra.Command, f *fullFlags) error {
 		full := device.Full{Ask: o.ask, CRMF: f.crmf}
 		switch {
 		case f.proof != "":
-			secret, _, err := p.estSecret(f.proof, "")
+			secret, where, err := p.estSecret(f.proof, "")
 			if err != nil {
 				return nil, err
 			}
+			o.ask.Where.Proof = where
 			full.Proof = &est.Proof{Name: f.identification, Secret: secret}
 		case f.identification != "":
 			return nil, badInput("--identification goes with --proof-file, the secret that proves it")

@@ -24,6 +24,12 @@ func (d *Device) FullEnroll(ctx context.Context, s *State, f Full) (*Outcome, er
 	if s.Settings.nameless() {
 		return nil, ErrNameless
 	}
+	if f.Proof != nil && f.Where == nil {
+		f.Where = &Login{}
+	}
+	if f.Proof != nil {
+		f.Where.Proven, f.Where.Identification = true, f.Proof.Name
+	}
 	return d.run(ctx, s, &order{Ask: f.Ask, full: f, op: est.FullCMC})
 }
 
@@ -39,7 +45,10 @@ func (d *Device) byCMC(ctx context.Context, s *State, o delivery) (*est.Issued, 
 		if !ok {
 			return nil, nil, &FileError{Path: d.path(stateFile), Reason: "this file is damaged: the transaction of the request under way is no number"}
 		}
-		f.Poll, f.Transaction, f.Proof = s.Pending.PendToken, transaction, nil
+		f.Poll, f.Transaction = s.Pending.PendToken, transaction
+		if proven := s.Pending.Login != nil && s.Pending.Login.Proven; proven && f.Signer == nil && f.Proof == nil {
+			return nil, nil, errors.New("the request that waits was proven by a shared secret, and whoever asks for it proves it again: give --identification and --proof-file once more")
+		}
 	}
 	a, err := o.client.FullCMC(ctx, f)
 	if waits, ok := errors.AsType[*est.FullError](err); ok && waits.Pending {

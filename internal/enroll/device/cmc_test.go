@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type clerk struct {
 	sequence int64    // of publishTrustAnchors; 0: none
 	revoked  []string // serials
 	polls    int
+	proof    *est.Proof        // that each message has to have; nil: none
 	granted  *x509.Certificate // what a poll is answered with
 }
 
@@ -40,6 +42,16 @@ func (s *server) cmc(w http.ResponseWriter, x exchange) {
 	key := makeKey(s.t)
 	signer := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "CMC"}, KeyUsage: x509.KeyUsageDigitalSignature, UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 28}}}, key)
 	enclosed := [][]byte{signer.Raw, s.below.cert.Raw}
+	if want := s.clerk.proof; want != nil {
+		name, _ := cmc.One[cmc.Identification](m.Controls())
+		if err := m.Data.VerifyIdentity(cmc.Secret(want.Secret), cmc.Options{}); err != nil || name == nil || string(name.Value) != want.Name {
+			http.Error(w, "who are you?", http.StatusForbidden)
+			return
+		}
+		if asks := len(m.Data.Requests) > 0; asks != (len(m.Signers()) > 0) {
+			s.t.Errorf("%d requests, %d signers", len(m.Data.Requests), len(m.Signers()))
+		}
+	}
 	for _, q := range m.Data.Requests {
 		r, err := est.ParseRequest(q.PKCS10)
 		if err != nil {
@@ -120,6 +132,45 @@ func TestByCMC(t *testing.T) {
 	}
 	if err := d.Revoke(t.Context(), state, est.Revocation{Reason: 1}); err != nil || len(s.clerk.revoked) != 1 || s.clerk.revoked[0] != state.Current.Serial {
 		t.Errorf("%v, %v", s.clerk.revoked, err)
+	}
+}
+
+// Who proved a shared secret to ask proves it to ask again: from where it was, or told
+// anew; without it the request stays.
+func TestProofOfARequestThatWaits(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		s := start(t)
+		s.waits, s.clerk.proof = 1, &est.Proof{Name: "line1", Secret: "s3cret"}
+		c := &clock{}
+		d := s.open(t, t.TempDir(), func(o *Options) { o.Now = c.now })
+		order := func(f Full) error {
+			return locked(t, d, plain, func(state *State) error { _, err := d.FullEnroll(t.Context(), state, f); return err })
+		}
+		f := Full{Ask: Ask{Fingerprint: s.fingerprint()}, Proof: s.clerk.proof}
+		if kept {
+			path := filepath.Join(t.TempDir(), "secret")
+			if err := os.WriteFile(path, []byte("s3cret\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f.Where = &Login{Proof: "file:" + path}
+		}
+		if _, ok := errors.AsType[*est.PendingError](order(f)); !ok {
+			t.Fatal("it does not wait")
+		}
+		c.move(5 * time.Second)
+		err := order(Full{})
+		if kept != (err == nil) {
+			t.Fatalf("kept %t: %v", kept, err)
+		}
+		if kept {
+			continue
+		}
+		if state, err := d.State(); err != nil || state.Pending == nil || state.Pending.PendToken == nil || s.clerk.polls != 0 {
+			t.Fatalf("%+v, %v", state, err)
+		}
+		if err := order(Full{Proof: s.clerk.proof}); err != nil || s.clerk.polls != 1 {
+			t.Errorf("told again: %v", err)
+		}
 	}
 }
 

@@ -207,7 +207,7 @@ const (
 	pendingKey  = "pending.key"
 	fileLimit   = 4 << 20
 	// format is the version of device.json. It goes up with each new member.
-	format = 1
+	format = 2 // 1 knew no shared secrets of CMC
 )
 
 // State reads the state; [ErrNone] if there is none.

@@ -193,6 +193,13 @@ func (o *order) secrets(where *Login) error {
 		}
 		o.Login = login
 	}
+	if o.full.Proof == nil && where.Proof != "" {
+		proof := &est.Proof{Name: where.Identification}
+		if err := read(where.Proof, &proof.Secret); err != nil {
+			return err
+		}
+		o.full.Proof = proof
+	}
 	return errors.Join(read(where.Secret, &o.Secret), read(where.Revocation, &o.Revocation))
 }
 

@@ -120,6 +120,11 @@ type Login struct {
 	Password   string `json:"password,omitempty"` // "file:PATH" or "credential:NAME"; "": it was typed
 	Secret     string `json:"secret,omitempty"`
 	Revocation string `json:"revocation,omitempty"`
+	// Proven: a shared secret proves who asks by CMC; Proof is where that is, and
+	// Identification the name that goes with it.
+	Proven         bool   `json:"proven,omitempty"`
+	Proof          string `json:"proof,omitempty"`
+	Identification string `json:"identification,omitempty"`
 }
 
 // Tries are attempts that came to nothing.
