@@ -49,8 +49,8 @@ broken and hostile requests, one after the other: ask the server's people first.
 Each check has a level: MUST and SHOULD are the specification's, field is what a client
 in use trips over. Passwords are shown only to a server that the anchors verify.
 
-Exit status: 0 no MUST failed; 1 one did, or the server cannot be reached; 2 wrong flags
-or files. Findings of SHOULD and field do not change it.`
+Exit status: 0 no MUST failed; 1 one did, or the server cannot be measured; 2 wrong flags
+or files; 6 nobody answers there. Findings of SHOULD and field do not change it.`
 
 func (p *program) conformEST() *cobra.Command {
 	var f conformFlags

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/conform"
 	"chancery/internal/durable"
 	"chancery/internal/enroll/device"
 	"chancery/internal/keys"
@@ -181,6 +183,9 @@ func estStatusOf(err error) (status int, ok bool) {
 	if ended, is := errors.AsType[*deviceError](err); is {
 		return ended.status, true
 	}
+	if _, measuring := errors.AsType[*conform.ESTError](err); measuring && unreachable(err) {
+		return exitLater, true
+	}
 	ours, is := errors.AsType[*estError](err)
 	if !is {
 		return 0, false
@@ -197,7 +202,7 @@ func estStatusOf(err error) (status int, ok bool) {
 	pending = pending || isFull && full.Pending
 	refusedFully := isFull && full.HTTP < http.StatusInternalServerError
 	switch {
-	case pending, busy, refused && (answered.Status >= http.StatusInternalServerError && !answered.Missing() || answered.Status == http.StatusTooManyRequests):
+	case pending, busy, unreachable(ours.err), refused && (answered.Status >= http.StatusInternalServerError && !answered.Missing() || answered.Status == http.StatusTooManyRequests):
 		return exitLater, true
 	case errors.Is(err, device.ErrNameless):
 		return exitUsage, true
@@ -207,6 +212,13 @@ func estStatusOf(err error) (status int, ok bool) {
 		return exitRefused, true
 	}
 	return 0, false
+}
+
+// unreachable tells whether no connection could be made: not a word was exchanged, and
+// another time may be better.
+func unreachable(err error) bool {
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "dial"
 }
 
 // lockPatience is how long a command waits for an agent that is at work.

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"chancery/est"
+	"chancery/internal/conform"
 	"chancery/internal/durable"
 	"chancery/internal/enroll/device"
 )
@@ -44,9 +46,15 @@ func TestESTStatuses(t *testing.T) {
 		{&est.FullError{Pending: true}, exitLater}, {&est.FullError{HTTP: 403}, exitRefused}, {&est.LoginError{}, exitRefused}, {&est.ServerError{}, exitRefused},
 		{&est.FingerprintError{}, exitRefused}, {&est.RedirectError{}, exitRefused}, {device.ErrNobody, exitRefused}, {errNo, exitRefused}, {device.ErrNone, exitNotFound},
 		{device.ErrNameless, exitUsage}, {&durable.BusyError{}, exitLater}, {&est.ConnectionError{Err: io.EOF}, exitFailed},
+		{&est.ConnectionError{Err: &net.OpError{Op: "dial", Err: io.EOF}}, exitLater},
 	} {
 		if got := statusOf(&estError{test.err}); got != test.want {
 			t.Errorf("%T %v: %d, want %d", test.err, test.err, got, test.want)
+		}
+	}
+	for op, want := range map[string]int{"dial": exitLater, "read": exitFailed} {
+		if got := statusOf(&conform.ESTError{Reason: "it cannot be measured", Err: &net.OpError{Op: op, Err: io.EOF}}); got != want {
+			t.Errorf("measuring, %s: %d", op, got)
 		}
 	}
 	if got := statusOf(&deviceError{2, io.EOF}); got != 2 {
