@@ -98,10 +98,8 @@ func (s *Server) enrol(c *call, ask Ask, change *est.NameChange) error {
 		ask.Detail["changed_from"] = rdnText(c.request.RawSubject)
 	}
 	var err error
-	if n.subject != nil {
-		if ask.Subject, err = ca.SubjectOf(n.subject); err != nil {
-			return err
-		}
+	if ask.Subject, err = n.wanted(); err != nil {
+		return err
 	}
 	if n.san != nil {
 		if ask.Names, err = ca.NamesOf(n.san); err != nil {

@@ -284,10 +284,8 @@ func (x *exchange) wants(ask *Ask, t cmc.CertTemplate, part cmc.BodyPartID) erro
 		n.san = san.Value
 	}
 	var err error
-	if n.subject != nil {
-		if ask.Subject, err = ca.SubjectOf(n.subject); err != nil {
-			return err
-		}
+	if ask.Subject, err = n.wanted(); err != nil {
+		return err
 	}
 	if n.san != nil {
 		if ask.Names, err = ca.NamesOf(n.san); err != nil {

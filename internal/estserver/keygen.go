@@ -69,10 +69,8 @@ func (s *Server) keyless(c *call) (Ask, error) {
 		n = requestNames{subject: change.Subject, san: change.SAN}
 		ask.Detail["changed_from"] = rdnText(c.request.RawSubject)
 	}
-	if n.subject != nil {
-		if ask.Subject, err = ca.SubjectOf(n.subject); err != nil {
-			return ask, err
-		}
+	if ask.Subject, err = n.wanted(); err != nil {
+		return ask, err
 	}
 	if n.san != nil {
 		ask.Names, err = ca.NamesOf(n.san)
