@@ -97,7 +97,11 @@ func (p *program) fetchAnchors(ctx context.Context, d *device.Device, w anchorsW
 		})
 	}
 	if w.out != "" {
-		if err := writeOutput(w.out, install.EncodeCertificates(all...)); err != nil {
+		to := w.out
+		if err := absolutes(&to); err != nil {
+			return err
+		}
+		if err := install.Put(ctx, to, install.EncodeCertificates(all...)); err != nil {
 			return err
 		}
 	}

@@ -92,12 +92,14 @@ func (d *Device) keep(s *State, t est.Trust) error {
 	return d.exportAnchors(s, t.Explicit)
 }
 
-// exportAnchors writes the roots where other software finds them (RFC 7030 §4.1.3).
+// exportAnchors writes the roots where other software finds them (RFC 7030 §4.1.3), by the
+// rules by which certificates are installed: whoever can exchange them decides whom that
+// software trusts.
 func (d *Device) exportAnchors(s *State, all []*x509.Certificate) error {
 	if s.Settings.AnchorsOut == "" || len(all) == 0 {
 		return nil
 	}
-	return durable.Write(public(s.Settings.AnchorsOut, install.EncodeCertificates(all...)))
+	return install.Put(context.Background(), s.Settings.AnchorsOut, install.EncodeCertificates(all...))
 }
 
 // ErrNobody says that a person has to confirm something, and none is there.

@@ -39,6 +39,23 @@ func (t Target) Install(ctx context.Context, b Bundle) error {
 	if err != nil {
 		return err
 	}
+	return put(ctx, files)
+}
+
+// Put writes one file that others may read where path, which is absolute, says, by the
+// rules of [Target.Install]: for what goes beside a certificate, as the CA's roots.
+func Put(ctx context.Context, path string, data []byte) error {
+	w := newWalker(durable.Nobody)
+	defer w.close()
+	dir, path, err := w.settle(path)
+	if err != nil {
+		return err
+	}
+	return put(ctx, []placed{{durable.File{Path: path, Data: data, Mode: 0o644, Owner: durable.Nobody}, dir}})
+}
+
+// put replaces files of which the ways are judged.
+func put(ctx context.Context, files []placed) error {
 	unlock, err := lockDirs(ctx, files)
 	if err != nil && (!isBusy(err) || ctx.Err() != nil) {
 		return err
