@@ -107,9 +107,7 @@ func (s *Server) enrol(c *call, ask Ask, change *est.NameChange) error {
 		}
 	}
 	if change == nil {
-		if err := s.meant(c, n, &ask); err != nil {
-			return err
-		}
+		s.meant(c, n, &ask)
 	}
 	result, err := s.issue(c.r.Context(), c, ask)
 	if err != nil {

@@ -113,8 +113,8 @@ func sameIdentifiers(a, b []ca.Identifier) bool {
 	return within(a, b) && within(b, a)
 }
 
-// bare gives the name that the common name is where there are no alternative names: an
-// address or a host name of more than one label, no wildcard; nil: it is none.
+// bare gives the name that the common name is where there are no alternative names at all:
+// an address, or a host name of more than one label; nil: it is none.
 func (n requestNames) bare() []ca.Identifier {
 	if n.san != nil || n.subject == nil {
 		return nil
@@ -125,32 +125,18 @@ func (n requestNames) bare() []ca.Identifier {
 	}
 	id, err := ca.IP(subject.CommonName)
 	if err != nil {
-		if id, err = ca.DNS(subject.CommonName); err != nil || id.IsWildcard() || !strings.Contains(id.Value(), ".") {
+		if id, err = ca.DNS(subject.CommonName); err != nil || !strings.Contains(id.Value(), ".") {
 			return nil
 		}
 	}
 	return []ca.Identifier{id}
 }
 
-// meant takes a common name that is a host name or an address for an alternative name
-// where a request has none at all: libest and many routers ask so, and nobody looks for
-// names of hosts in subjects any more (RFC 9525). That is so where the profile needs a
-// name, and otherwise where who asks may have it: a common name that is allowed says
-// nothing of the name.
-func (s *Server) meant(c *call, n requestNames, ask *Ask) error {
-	profile, bare := s.profile(c), n.bare()
-	if bare == nil || !profile.Takes(bare[0].Type()) {
-		return nil
+// meant takes a common name that is a host name or an address for the alternative name
+// where a request has none at all: libest and many routers ask so, and the core certifies
+// no such common name without the name, as nothing else proves it (RFC 9525).
+func (s *Server) meant(c *call, n requestNames, ask *Ask) {
+	if bare := n.bare(); bare != nil && s.profile(c).Takes(bare[0].Type()) {
+		ask.Names, ask.Detail["names_from"] = bare, "common name"
 	}
-	if profile.MinNames == 0 && !c.label.anythingApproved() {
-		held, err := s.held(c, ask.Renews)
-		if err != nil {
-			return err
-		}
-		if methods, _ := c.policyOf(held).lets(bare[0]); len(methods) == 0 {
-			return nil
-		}
-	}
-	ask.Names, ask.Detail["names_from"] = bare, "common name"
-	return nil
 }

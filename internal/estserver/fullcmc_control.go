@@ -27,7 +27,7 @@ func (x *exchange) revoke(at spot, v cmc.RevokeRequest, asker *party) {
 	}
 	record, cert, err := x.issued(v.Issuer, ca.SerialOf(v.Serial))
 	if err == nil {
-		err = x.mayRevoke(&record, v, asker)
+		err = x.mayRevoke(issuedCertificate{&record, cert}, v, asker)
 	}
 	if err != nil {
 		x.fault(at, err)
@@ -74,26 +74,38 @@ func (x *exchange) issued(issuer []byte, serial ca.Serial) (ca.Record, *x509.Cer
 	return r, cert, nil
 }
 
+// issuedCertificate is a certificate of the ledger, read.
+type issuedCertificate struct {
+	record *ca.Record
+	cert   *x509.Certificate
+}
+
 // mayRevoke tells whether the asker may revoke the certificate. Wrong secrets are counted
 // as wrong passwords are.
-func (x *exchange) mayRevoke(r *ca.Record, v cmc.RevokeRequest, asker *party) error {
-	who := asker.who
+func (x *exchange) mayRevoke(c issuedCertificate, v cmc.RevokeRequest, asker *party) error {
+	r, who := c.record, asker.who
 	switch {
 	case who.Record != nil && who.Record.Serial == r.Serial: // its key
 		return nil
-	case who.RA && slices.Contains(x.revocableProfiles(), r.Profile):
+	case who.RA && x.couldEnrol(c, who):
 		return nil
 	case who.String() != "" && r.By == who.principal() && slices.ContainsFunc(x.call.label.Accept, who.meets):
 		return nil
+	case v.Secret == nil && who.RA:
+		return failure(cmc.BadIdentity, cmc.Current, "the certificate is none that this registration authority could enrol here")
 	case v.Secret == nil:
 		return failure(cmc.BadIdentity, cmc.Current, "sign the revocation with the certificate's own key, or give the secret by which it was got (RFC 5272 section 6.11)")
 	}
 	return x.secretOf(r, v)
 }
 
-// revocableProfiles are those that the label's RAs may revoke.
-func (x *exchange) revocableProfiles() []string {
-	return append([]string{x.call.label.Profile}, x.call.label.Holders...)
+// couldEnrol tells whether a certificate is one that the label lets its RAs ask for: of
+// its profiles, and with no other names and no other subject than RANames let pass.
+func (x *exchange) couldEnrol(c issuedCertificate, ra Identity) bool {
+	as := *x.call
+	as.who = ra
+	return slices.Contains(append([]string{as.label.Profile}, as.label.Holders...), c.record.Profile) &&
+		len(as.policyOf(nil).beyond(c.record.Names, holdingOf(c.cert).subject)) == 0
 }
 
 // secretOf compares the secret of a revocation with the password by which the certificate

@@ -27,7 +27,8 @@ func revocationOf(c *x509.Certificate, reason int, secret string) cmc.RevokeRequ
 	return v
 }
 
-// TestFullCMCRevokes: by the key, by who got it, by its secret, by an RA; not by others.
+// TestFullCMCRevokes: by the key, by who got it, by its secret, by an RA that could enrol
+// it; not by others.
 func TestFullCMCRevokes(t *testing.T) {
 	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.RAs, l.RANames = []string{"ra"}, []string{"*.iot.example"} }))
 	w.shares("alice", "correct horse", "*.alice.example")
@@ -40,6 +41,7 @@ func TestFullCMCRevokes(t *testing.T) {
 	}
 	mine, other, third, once := got("alice", "correct horse", "a.alice.example"), got("alice", "correct horse", "b.alice.example"), got("alice", "correct horse", "c.alice.example"), got("once", "good once", "o.once.example")
 	ra := w.certify("ra", ca.Subject{CommonName: "ra"})
+	pump, organised := w.certify("device", ca.Subject{}, "pump.iot.example"), w.certify("device", ca.Subject{Organization: "Works"}, "pump.iot.example")
 	revoked := func(h *holder) bool { return !w.record(h.cert).RevokedAt.IsZero() }
 
 	id := cmc.BodyPartID(1)
@@ -54,7 +56,10 @@ func TestFullCMCRevokes(t *testing.T) {
 	wrong = revocationOf(mine.cert, 1, "")
 	wrong.Issuer = mine.cert.RawSubject
 	w.ask(newLetter(t, wrong).by(mine)).refused(http.StatusNotFound, cmc.BadCertID, id)
-	if revoked(mine) || revoked(w.device) {
+	for _, others := range []*holder{w.device, mine, organised} {
+		w.ask(newLetter(t, revocationOf(others.cert, 3, "")).by(ra)).refused(http.StatusForbidden, cmc.BadIdentity, id)
+	}
+	if revoked(mine) || revoked(w.device) || revoked(organised) {
 		t.Fatal("revoked without right")
 	}
 
@@ -62,14 +67,14 @@ func TestFullCMCRevokes(t *testing.T) {
 	w.ask(newLetter(t, revocationOf(other.cert, 4, "correct horse"))).granted(nil)
 	w.ask(newLetter(t, revocationOf(once.cert, 0, "good once"))).granted(nil)
 	w.ask(newLetter(t, revocationOf(third.cert, 5, "")).numbered().proving("alice", "correct horse")).granted(nil)
-	w.ask(newLetter(t, revocationOf(w.device.cert, 3, "")).by(ra)).granted(nil)
-	for h, reason := range map[*holder]ca.Reason{mine: 1, other: 4, once: 0, third: 5, w.device: 3} {
+	w.ask(newLetter(t, revocationOf(pump.cert, 3, "")).by(ra)).granted(nil)
+	for h, reason := range map[*holder]ca.Reason{mine: 1, other: 4, once: 0, third: 5, pump: 3} {
 		if !revoked(h) || w.record(h.cert).Reason != reason {
 			t.Errorf("%v is not revoked as %v", h.cert.DNSNames, reason)
 		}
 	}
 	// Once more is no fault.
-	w.ask(newLetter(t, revocationOf(w.device.cert, 3, "")).by(ra)).granted(nil)
+	w.ask(newLetter(t, revocationOf(pump.cert, 3, "")).by(ra)).granted(nil)
 }
 
 // TestFullCMCWaits: approval with the state of simpleenroll's, asked for by the token.

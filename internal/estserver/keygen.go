@@ -75,7 +75,7 @@ func (s *Server) keyless(c *call) (Ask, error) {
 	if n.san != nil {
 		ask.Names, err = ca.NamesOf(n.san)
 	} else if change == nil {
-		err = s.meant(c, n, &ask)
+		s.meant(c, n, &ask)
 	}
 	return ask, err
 }
@@ -141,9 +141,7 @@ func (s *Server) deliver(c *call, d *delivery, r ca.Record) error {
 	}
 	c.log.InfoContext(ctx, "delivered a key that was made here", "serial", r.Serial, "how", d.to.words)
 	if d.lasting {
-		if err := s.mark(ctx, markClosed, []byte(r.Serial)); ca.KindOf(err) == ca.Replayed {
-			c.log.WarnContext(ctx, "the key was given up by a repeat of the request while it was sent", "serial", r.Serial)
-		} else if err != nil {
+		if err := s.mark(ctx, markClosed, []byte(r.Serial)); err != nil && ca.KindOf(err) != ca.Replayed {
 			// A repeat will take it for undelivered: it gets a new key, and this certificate is revoked.
 			c.log.ErrorContext(ctx, "it could not be recorded that a key was delivered", "serial", r.Serial, "error", err)
 		}
@@ -185,13 +183,9 @@ func (c *call) sendKey(key est.Part, cert []byte) error {
 // revokeTime bounds how long the revocation of an undelivered certificate may take.
 const revokeTime = 30 * time.Second
 
-// undelivered revokes a certificate whose key did not reach the client for certain. In
-// the history it is revoked by "est:undelivered".
+// undelivered revokes a certificate whose key did not reach the client for certain.
 func (s *Server) undelivered(ctx context.Context, c *call, r ca.Record, why error) {
-	ctx, cancel := context.WithTimeout(ctx, revokeTime)
-	defer cancel()
-	_, err := s.Authority.Revoke(ctx, ca.Revocation{Serial: r.Serial, Reason: ca.Superseded, By: ca.Principal{Room: Room, ID: "undelivered"}})
-	if err != nil && ca.KindOf(err) != ca.Revoked {
+	if err := s.revokeUndelivered(ctx, r.Serial); err != nil {
 		c.log.ErrorContext(ctx, "the key of a certificate was not delivered, and the certificate could not be revoked: revoke it by hand",
 			"serial", r.Serial, "why", why, "error", err)
 		return
