@@ -183,12 +183,13 @@ random bits, and shown when it is made and never again.`)
 }
 
 func (p *program) estOneTimeAdd() *cobra.Command {
-	var in estserver.Grant
+	var in estserver.OneTimeWanted
 	var expires string
 	cmd := &cobra.Command{
-		Use: "add [NAME] [--name PATTERN]... [--label LABEL]... [--expires TIME]", Short: "make a one-time password",
+		Use: "add [NAME] [--name PATTERN]... [--label LABEL]... [--expires TIME] [--cmc]", Short: "make a one-time password",
 		Long: `Makes a password for one certificate and shows it this once. With the NAME of a user it is
-good with that name alone; without, with any and with none.`,
+good with that name alone; without, with any and with none. For CMC (RFC 5272 section 6.2) the
+password itself has to be kept, sealed with a key from the key store: only --cmc does that.`,
 		Args: between(0, 1, "the name of a user, or nothing"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) > 0 {
@@ -197,7 +198,7 @@ good with that name alone; without, with any and with none.`,
 			if in.Expires, err = parseWhen(expires, time.Now()); err != nil {
 				return err
 			}
-			made, err := call[estserver.Grant, estserver.CredentialMade](cmd.Context(), p, "est.otp.add", in)
+			made, err := call[estserver.OneTimeWanted, estserver.CredentialMade](cmd.Context(), p, "est.otp.add", in)
 			if err != nil {
 				return err
 			}
@@ -208,7 +209,8 @@ good with that name alone; without, with any and with none.`,
 			})
 		},
 	}
-	grantFlags(cmd, &in, &expires)
+	grantFlags(cmd, &in.Grant, &expires)
+	cmd.Flags().BoolVar(&in.CMC, "cmc", false, "keep it, sealed, as a shared secret of CMC")
 	return cmd
 }
 

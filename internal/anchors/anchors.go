@@ -2,6 +2,7 @@ package anchors
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -94,6 +95,10 @@ func (s *Set) Name() string { return s.config.Name }
 // maxShown bounds the certificates that a client may send beside its own.
 const maxShown = 10
 
+// mostRSA bounds their keys, in bits, as TLS does: what a signature by a longer one takes
+// to verify is work that a stranger chose for us.
+const mostRSA = 8192
+
 // Verify tells whether the first certificate of chain is good at a time: signed under a
 // root of the set over what else is in chain and the set's intermediates (RFC 5280 §6),
 // and not revoked. Makers' certificates for life are taken as they are: without an end
@@ -106,6 +111,11 @@ func (s *Set) Verify(ctx context.Context, chain []*x509.Certificate, now time.Ti
 	}
 	if len(chain) > maxShown {
 		return s.refuse(Unknown, fmt.Errorf("%d certificates were sent; %d are the limit", len(chain), maxShown))
+	}
+	for _, cert := range chain {
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > mostRSA {
+			return s.refuse(Unknown, fmt.Errorf("the RSA key of %q has %d bits; %d are the limit", cert.Subject, key.N.BitLen(), mostRSA))
+		}
 	}
 	leaf := understood(chain[0])
 	pool := x509.NewCertPool()

@@ -1,9 +1,6 @@
 package anchors
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Kind says why a certificate is refused.
 type Kind string
@@ -38,11 +35,5 @@ func (e *Error) Unwrap() error { return e.Err }
 // set may be asked.
 func (e *Error) Foreign() bool { return e.Kind == Unknown }
 
-// KindOf gives the kind of the first *Error in err's chain, "" when there is none.
-func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Kind
-	}
-	return ""
-}
+// Passing tells whether the certificate may well be accepted later, as it is.
+func (e *Error) Passing() bool { return e.Kind == Unchecked }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -128,7 +129,10 @@ const forLife = "99991231235959Z"
 
 func judge(s *anchors.Set, chain ...*x509.Certificate) (anchors.Kind, error) {
 	err := s.Verify(context.Background(), chain, time.Now())
-	return anchors.KindOf(err), err
+	if known, ok := errors.AsType[*anchors.Error](err); ok {
+		return known.Kind, err
+	}
+	return "", err
 }
 
 // IDevIDs that OpenSSL made, with the CRL that it made.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -164,8 +165,17 @@ func roots(all ...*authority) []*x509.Certificate {
 func expect(t testing.TB, s *Set, want Kind, chain ...*x509.Certificate) {
 	t.Helper()
 	err := s.Verify(context.Background(), chain, time.Now())
-	if KindOf(err) != want || (want == "") != (err == nil) {
+	if kindOf(err) != want || (want == "") != (err == nil) {
 		t.Helper()
 		t.Errorf("got %v; want kind %q", err, want)
 	}
+}
+
+// kindOf gives the kind of the refusal in err's chain, "" when there is none.
+func kindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return ""
 }

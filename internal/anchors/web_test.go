@@ -85,7 +85,7 @@ func TestFetchedCRLs(t *testing.T) {
 				t.Errorf("a CRL that is good was not used while the next one comes: %v", err)
 			}
 			until(t, func() bool {
-				return KindOf(s.Verify(context.Background(), []*x509.Certificate{device}, later)) == Revoked
+				return kindOf(s.Verify(context.Background(), []*x509.Certificate{device}, later)) == Revoked
 			})
 		})
 	}
@@ -247,7 +247,7 @@ func TestAny(t *testing.T) {
 	expect(t, s, "", none)
 	s = newSet(t, Config{Roots: roots(root), Revocation: Any, Loopback: true})
 	err := s.Verify(context.Background(), []*x509.Certificate{none}, time.Now())
-	if KindOf(err) != Unchecked || !strings.Contains(err.Error(), "no OCSP responder") || !strings.Contains(err.Error(), "no CRL") {
+	if kindOf(err) != Unchecked || !strings.Contains(err.Error(), "no OCSP responder") || !strings.Contains(err.Error(), "no CRL") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -299,7 +299,8 @@ type Limits struct {
 	// and one address by opening accounts: each is a mail. Besides, a customer is
 	// asked no more than 50 times a day, 10 times by bind_by_mail.
 	BindingRequests Rate `toml:"binding_requests" live:"yes"`
-	// Failed log-ins of one EST user, and from one address, before they are slowed.
+	// Failed log-ins of one EST user from one address before they are slowed; ten times
+	// as many from one address, whoever the users.
 	FailedLogins Rate `toml:"failed_logins" live:"yes"`
 	// Requests of any kind from one address.
 	RequestsPerAddress Rate `toml:"requests_per_address" live:"yes"`

@@ -62,7 +62,7 @@ func (s *deviceStory) run(point string) bool {
 	key := newKey(s.t)
 	csr := csrFor(s.t, key, s.name)
 	s.step("password", func(context.Context) error {
-		made, err := ask[estserver.Grant, estserver.CredentialMade](s.server, "est.otp.add", estserver.Grant{})
+		made, err := ask[estserver.OneTimeWanted, estserver.CredentialMade](s.server, "est.otp.add", estserver.OneTimeWanted{})
 		s.password = made.Password
 		return err
 	})

@@ -247,7 +247,7 @@ type keyStory struct {
 func (s *keyStory) run() {
 	var made estserver.CredentialMade
 	s.step("password", func() (err error) {
-		made, err = ask[estserver.Grant, estserver.CredentialMade](s.server, "est.otp.add", estserver.Grant{})
+		made, err = ask[estserver.OneTimeWanted, estserver.CredentialMade](s.server, "est.otp.add", estserver.OneTimeWanted{})
 		return err
 	})
 	order := asking{operation: est.ServerKeyGen, csr: csrFor(s.t, newKey(s.t), s.name), password: made.Password}

@@ -158,7 +158,7 @@ func TestESTPendingOverReplicas(t *testing.T) {
 	decide(b, "est.requests.refuse", "nobody knows this device")
 	e.refused(a, "b.iot.example", http.StatusForbidden, "nobody knows this device")
 
-	made := must[estserver.CredentialMade](t)(ask[estserver.Grant, estserver.CredentialMade](a, "est.otp.add", estserver.Grant{}))
+	made := must[estserver.CredentialMade](t)(ask[estserver.OneTimeWanted, estserver.CredentialMade](a, "est.otp.add", estserver.OneTimeWanted{}))
 	e = &enrolling{t, newKey(t), &est.Login{Password: est.Password(made.Password)}}
 	thief := &enrolling{t, newKey(t), e.login}
 	e.waits(b, "c.iot.example")

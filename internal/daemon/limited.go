@@ -15,8 +15,15 @@ import (
 // reload that does not change it.
 type limits struct {
 	config.Limits
-	requests, accounts, orders, bindings, logins *limit.Limit // nil: none
+	requests, accounts, orders, bindings, logins, guesses *limit.Limit // nil: none
 }
+
+// guessers is how many users may fail to log in from one address as often as each may: a
+// fleet behind one address has some wrong passwords, who tries the same one with every
+// user's name has more.
+const guessers = 10
+
+func ofGuessers(r config.Rate) config.Rate { return config.Rate{Count: r.Count * guessers, Per: r.Per} }
 
 // newLimits makes the limits of a configuration. before may be nil.
 func newLimits(c config.Limits, before *limits) (*limits, error) {
@@ -35,6 +42,7 @@ func newLimits(c config.Limits, before *limits) (*limits, error) {
 		{"new orders", &l.orders, before.orders, c.OrdersPerAccount, before.OrdersPerAccount},
 		{"confirmations", &l.bindings, before.bindings, c.BindingRequests, before.BindingRequests},
 		{"failed log-ins", &l.logins, before.logins, c.FailedLogins, before.FailedLogins},
+		{"failed log-ins of an address", &l.guesses, before.guesses, ofGuessers(c.FailedLogins), ofGuessers(before.FailedLogins)},
 	} {
 		if one.now == one.was {
 			*one.to = one.old

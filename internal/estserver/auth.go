@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // authenticate finds out who asks, and whether that meets one of the label's ways (RFC
@@ -68,13 +69,16 @@ func (s *Server) prove(c *call) (proof, error) {
 	return p, err
 }
 
-// asRefusal tells a client's fault from ours.
+// asRefusal tells a client's fault, or what [Server.made] cannot tell now, from ours.
 func asRefusal(err error) (*refusal, error) {
-	if r, ok := err.(*refusal); ok && r.Status < http.StatusInternalServerError { //nolint:errorlint // made here and never wrapped
+	if r, ok := err.(*refusal); ok && (r.Status < http.StatusInternalServerError || r.later()) { //nolint:errorlint // made here and never wrapped
 		return r, nil
 	}
 	return nil, err
 }
+
+// later tells whether the same request may do better in a while.
+func (r *refusal) later() bool { return r.Status == http.StatusServiceUnavailable }
 
 // unmet says what is missing. Where a password alone would help, it is asked for.
 func (s *Server) unmet(c *call, p proof) error {
@@ -91,6 +95,9 @@ func (s *Server) unmet(c *call, p proof) error {
 	fault := ""
 	if p.wrongCertificate != nil {
 		fault = p.wrongCertificate.Text
+	}
+	if p.wrongCertificate != nil && p.wrongCertificate.later() {
+		return p.wrongCertificate
 	}
 	if p.who.Credential == nil && slices.ContainsFunc(c.label.Accept, helps) {
 		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: "a password is needed; " + fault}
@@ -141,6 +148,16 @@ func (s *Server) judge(c *call, chain []*x509.Certificate) (Identity, error) {
 	return s.made(c, chain)
 }
 
+// uncheckedPause is when to come back if a certificate's revocation could not be learnt:
+// fetches that failed are tried again about as often.
+const uncheckedPause = time.Minute
+
+// verdict is what internal/anchors says of a certificate that it refuses.
+type verdict interface {
+	Foreign() bool // another set may be asked
+	Passing() bool // it may well be accepted later: its revocation cannot be found out now
+}
+
 // made judges a third party's certificate. A maker above whose roots it stands and who
 // refuses it has the last word: another's anchors cannot make that good.
 func (s *Server) made(c *call, chain []*x509.Certificate) (Identity, error) {
@@ -153,12 +170,14 @@ func (s *Server) made(c *call, chain []*x509.Certificate) (Identity, error) {
 		if gone := c.r.Context().Err(); gone != nil {
 			return Identity{}, gone
 		}
-		why = append(why, err.Error())
-		var known interface{ Foreign() bool } // of internal/anchors
-		if errors.As(err, &known) && !known.Foreign() {
-			why = why[len(why)-1:]
+		var known verdict
+		if last := errors.As(err, &known) && !known.Foreign(); last && known.Passing() {
+			return Identity{}, &refusal{Status: http.StatusServiceUnavailable, RetryAfter: uncheckedPause, Err: err, Text: "your certificate cannot be judged now: " + err.Error()}
+		} else if last {
+			why = []string{err.Error()}
 			break
 		}
+		why = append(why, err.Error())
 	}
 	return Identity{}, refuse(http.StatusForbidden, "your certificate does not count here: %s", strings.Join(why, "; "))
 }

@@ -351,6 +351,40 @@ func TestMakersWordIsLast(t *testing.T) {
 	w.config.Labels = []estserver.Label{l, lax}
 	device := w.client(w.maker.device(t, pkix.Name{CommonName: "dev1"}, nil))
 	device.front = w.serve(w.another().Handler())
-	refused(t, device.post("simpleenroll", asking("dev1").der(t)), http.StatusForbidden, `"strict"`)
+	got := device.post("simpleenroll", asking("dev1").der(t))
+	refused(t, got, http.StatusServiceUnavailable, `"strict"`, "now")
+	if got.Header.Get("Retry-After") == "" {
+		t.Error("nothing says when to come back")
+	}
 	granted(t, device.post("lax/simpleenroll", asking("dev1").der(t)))
+
+	// The same beside a password, with which it counts for nothing.
+	l.Name, l.Accept = "either", []estserver.Way{{estserver.ByMaker}, {estserver.ByPassword}}
+	w.config.Labels = append(w.config.Labels, l)
+	w.standing("alice", "p", "*", "CN=*")
+	device.front = w.serve(w.another().Handler())
+	refused(t, device.post("either/simpleenroll", asking("dev1").der(t)), http.StatusServiceUnavailable, `"strict"`)
+	device.login = w.basic("alice", "p").login
+	granted(t, device.post("either/simpleenroll", asking("dev1").der(t)))
+}
+
+// TestSpraying: who fails with one user after the other has to wait as well, and with him
+// all users of his address.
+func TestSpraying(t *testing.T) {
+	rule := func(count int) estserver.Limit {
+		l, err := limit.New(limit.Rule{Name: "log-ins", Count: count, Per: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Allow
+	}
+	w := newWorld(t, func(c *estserver.Config) { c.Attempts, c.AddressAttempts = rule(3), rule(5) }, plainLabel())
+	w.standing("alice", "right", "*")
+	ask := asking("a", "a.example").der(t)
+	for i := range 6 {
+		refused(t, w.basic(fmt.Sprint("user", i), "Summer2026").post("simpleenroll", ask), http.StatusUnauthorized)
+	}
+	refused(t, w.basic("alice", "right").post("simpleenroll", ask), http.StatusTooManyRequests, "too many")
+	w.pass(time.Hour)
+	granted(t, w.basic("alice", "right").post("simpleenroll", ask))
 }

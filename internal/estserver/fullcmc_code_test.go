@@ -1,12 +1,18 @@
 package estserver_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"net/http"
 	"testing"
 	"time"
 
 	"chancery/cms"
 	"chancery/cms/cmc"
+	"chancery/internal/estserver"
 	"chancery/internal/limit"
 )
 
@@ -63,4 +69,48 @@ func TestGuessedCodesAreCounted(t *testing.T) {
 	if got.Header.Get("Retry-After") == "" {
 		t.Error("nothing says when to come back")
 	}
+}
+
+// TestOneTimeSecrets: a one-time password is kept, sealed, where that is asked for, and
+// then it is a secret of CMC.
+func TestOneTimeSecrets(t *testing.T) {
+	w := newCMCWorld(t, cmcLabel(nil))
+	o := w.office()
+	for _, cmcToo := range []bool{false, true} {
+		made := done[estserver.OneTimeWanted, estserver.CredentialMade](o, "est.otp.add",
+			estserver.OneTimeWanted{Grant: estserver.Grant{User: "u", Names: []string{"*", "CN=*"}}, CMC: cmcToo})
+		k, err := w.store.CredentialByDigest(t.Context(), estserver.OneTimeDigest(made.Password))
+		if err != nil || (k.Sealed != nil) != cmcToo {
+			t.Fatalf("asked for %v: sealed %v, %v", cmcToo, k.Sealed != nil, err)
+		}
+		told := w.ask(coded(t, "u", made.Password, 1000))
+		if cmcToo {
+			told.granted(nil)
+		} else {
+			told.refused(http.StatusBadRequest, cmc.BadMessageCheck)
+		}
+	}
+}
+
+// TestLongKeysBeside: certificates with giant keys, which a stranger may enclose, are
+// passed over.
+func TestLongKeysBeside(t *testing.T) {
+	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) {
+		l.Makers, l.Accept = []string{"acme"}, append(l.Accept, estserver.Way{estserver.ByMaker})
+	}))
+	giant := &rsa.PublicKey{N: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1<<18), big.NewInt(12345)), E: 1<<31 - 1}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: w.maker.root.Subject, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, w.maker.root, giant, w.maker.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := w.maker.device(t, pkix.Name{CommonName: "dev1"}, nil)
+	key := newKey(t)
+	l := newLetter(t).numbered()
+	ask := asking("dev1")
+	ask.key = key
+	l.pkcs10(ask)
+	l.by(device).wrap.Certificates = append(l.wrap.Certificates, der)
+	w.ask(l).granted(key)
 }

@@ -10,11 +10,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 
 	"chancery/cms"
 	"chancery/cms/cmc"
-	"chancery/est"
 	"chancery/internal/ca"
 )
 
@@ -35,13 +33,6 @@ func (s *Server) share(c *Credential, password string) error {
 	}
 	c.Sealed = s.Seals.Seal([]byte(password), sealOfSecret(c.ID))
 	return nil
-}
-
-// sharesSecrets tells whether a one-time password for these labels is of use in CMC.
-func (s *Server) sharesSecrets(labels []string) bool {
-	return slices.ContainsFunc(s.Labels, func(l Label) bool {
-		return l.offers(est.FullCMC) && (len(labels) == 0 || slices.Contains(labels, l.Name))
-	})
 }
 
 // secrets gives those of a user that count under the label.

@@ -2,6 +2,7 @@ package estserver
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -110,7 +111,7 @@ func (x *exchange) signature(m *cmc.Message, s cmc.Signer, p *party) error {
 	}
 	who, err := x.judge(x.call, append([]*x509.Certificate{cert}, enclosed(m, cert)...))
 	if err != nil {
-		if r, known := asRefusal(err); known == nil {
+		if r, known := asRefusal(err); known == nil && !r.later() {
 			return &cmc.Error{Fail: cmc.BadIdentity, Parts: []cmc.BodyPartID{cmc.Current}, Reason: r.Text}
 		}
 		return err
@@ -180,14 +181,21 @@ func (x *exchange) own(info cms.Signer) (*x509.Certificate, error) {
 	return nil, nil
 }
 
+// maxRSA bounds the keys above a signer's, in bits.
+const maxRSA = 8192
+
 // enclosed gives the other certificates of a message, not too many.
 func enclosed(m *cmc.Message, but *x509.Certificate) []*x509.Certificate {
 	var list []*x509.Certificate
 	for _, der := range m.Certificates() {
 		cert, err := x509.ParseCertificate(der)
-		if err == nil && !cert.Equal(but) {
-			list = append(list, cert)
+		if err != nil || cert.Equal(but) {
+			continue
 		}
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+			continue // a signature by it would take long to verify
+		}
+		list = append(list, cert)
 		if len(list) == 16 {
 			break
 		}
@@ -221,7 +229,7 @@ func (x *exchange) proof(m *cmc.Message, p *party) error {
 	}
 	switch {
 	case found == nil:
-		return failure(cmc.BadIdentity, at, "the proof of identity does not hold for any shared secret of this name; ask the administrators for one: chancery est user add --cmc, or chancery est otp add")
+		return failure(cmc.BadIdentity, at, "the proof of identity does not hold for any shared secret of this name; ask the administrators for one: chancery est user add --cmc, or chancery est otp add --cmc")
 	case p.who.Credential != nil && p.who.Credential.ID != found.credential.ID:
 		return failure(cmc.BadIdentity, at, "the message is authenticated by two different secrets")
 	}
@@ -330,7 +338,7 @@ func (x *exchange) failOf(err error) (fail cmc.FailInfo, status int, r *refusal)
 		fail = cmc.BadAlg
 	case kind == ca.NotFound:
 		fail = cmc.BadCertID
-	case kind == ca.Limited, kind == ca.Unavailable, kind == ca.CAAUnknown, r.Status == http.StatusTooManyRequests:
+	case kind == ca.Limited, kind == ca.Unavailable, kind == ca.CAAUnknown, r.Status == http.StatusTooManyRequests, r.later():
 		fail = cmc.TryLater
 	case r.Status >= http.StatusInternalServerError:
 		fail = cmc.InternalCAError

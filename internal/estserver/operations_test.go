@@ -226,7 +226,7 @@ func TestOneTimeOperations(t *testing.T) {
 	add := func(in estserver.Grant) estserver.CredentialMade {
 		t.Helper()
 		in.Names = append(in.Names, "*.example", "CN=*")
-		return done[estserver.Grant, estserver.CredentialMade](o, "est.otp.add", in)
+		return done[estserver.OneTimeWanted, estserver.CredentialMade](o, "est.otp.add", estserver.OneTimeWanted{Grant: in})
 	}
 	unused, spent, waiting := add(estserver.Grant{}), add(estserver.Grant{User: "u"}), add(estserver.Grant{})
 	ending := add(estserver.Grant{Expires: w.now().Add(time.Minute)})

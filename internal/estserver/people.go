@@ -165,14 +165,20 @@ func granted(caller admin.Caller, c *Credential, kind string) ca.Event {
 	return e
 }
 
-func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in Grant) (CredentialMade, error) {
+// OneTimeWanted is the input of est.otp.add.
+type OneTimeWanted struct {
+	Grant
+	CMC bool `json:"cmc,omitempty"` // it is a shared secret of CMC as well, for which it is kept, sealed
+}
+
+func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in OneTimeWanted) (CredentialMade, error) {
 	secret := ca.NewID() // 128 random bits that can be typed
-	c, err := s.credential(in, secret)
+	c, err := s.credential(in.Grant, secret)
 	if err != nil {
 		return CredentialMade{}, err
 	}
 	c.OneTime, c.Digest = true, OneTimeDigest(secret)
-	if s.Seals != nil && s.sharesSecrets(in.Labels) {
+	if in.CMC {
 		if err := s.share(&c, secret); err != nil {
 			return CredentialMade{}, err
 		}

@@ -61,8 +61,9 @@ type Config struct {
 	Nonces       *nonce.Source    // for Digest; its purpose is "est"
 	Seals        ca.Seals         // for device keys; nil: none can be registered
 	// Delegate gives the key and certificate of a profile; nil: nothing is signed.
-	Delegate func(ctx context.Context, profile string) (Delegate, error)
-	Attempts Limit // failed log-ins per user and address; nil: none
+	Delegate        func(ctx context.Context, profile string) (Delegate, error)
+	Attempts        Limit // failed log-ins per user and address; nil: none
+	AddressAttempts Limit // failed log-ins per address, whoever the user; nil: none
 	// Concerns gives what else some clients will stumble over, for [Server.Warnings]; may be nil.
 	Concerns func(now time.Time) []string
 	Clock    func() time.Time
