@@ -237,7 +237,7 @@ func (d *Device) State() (*State, error) {
 	if err != nil || file.Format < 1 || file.Body == nil {
 		return nil, &FileError{Path: path, Reason: "this file is damaged: restore it from a backup, or move the directory away and enrol anew", Err: err}
 	}
-	if s.Current != nil && generationNumber(s.Current.Generation) == 0 {
+	if s.Current != nil && install.GenerationNumber(s.Current.Generation) == 0 {
 		return nil, &FileError{Path: path, Reason: "this file is damaged: it names no generation; restore it from a backup"}
 	}
 	return s, nil

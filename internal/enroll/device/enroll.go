@@ -52,7 +52,7 @@ type Paths struct {
 // Paths gives where the certificate in use is, or will be.
 func (d *Device) Paths() Paths {
 	in := func(name string) string { return d.path(currentLink, name) }
-	return Paths{in(keyName), in(certName), in(chainName), in(fullchainName)}
+	return Paths{in(install.KeyFile), in(install.CertFile), in(install.ChainFile), in(install.FullChainFile)}
 }
 
 // UnderWayError says that another request is under way.
@@ -258,11 +258,12 @@ func (d *Device) send(ctx context.Context, s *State, o *order) (*est.Issued, cry
 		}
 	}
 	if left := s.Pending.left(d.options.Now()); left > 0 {
+		left = (left + time.Second - 1).Truncate(time.Second)
 		p := &est.PendingError{Operation: o.op, After: left, Text: s.Pending.Text}
+		d.tell(Waiting, "the server wants to be asked again in %v", left)
 		if !d.options.Wait {
 			return nil, nil, p
 		}
-		d.tell(Waiting, "the server wants to be asked again in %v", left.Round(time.Second))
 		if err := est.Wait(ctx, p); err != nil {
 			return nil, nil, err
 		}

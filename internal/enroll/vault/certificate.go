@@ -12,20 +12,13 @@ import (
 	"strings"
 
 	"chancery/internal/durable"
+	"chancery/internal/enroll/install"
 )
 
 const (
 	recordFile = "record.json"
 	currentDir = "current"
 	pendingKey = "pending.key"
-)
-
-// names of the files of a generation, as other clients call them.
-const (
-	keyName       = "privkey.pem"
-	certName      = "cert.pem"
-	chainName     = "chain.pem"
-	fullchainName = "fullchain.pem"
 )
 
 func (v *Vault) certDir(name string) (string, error) {
@@ -52,8 +45,8 @@ type Paths struct {
 func (v *Vault) Paths(name string) Paths {
 	at := v.Lineage(name)
 	return Paths{
-		Lineage: at, Key: filepath.Join(at, keyName), Cert: filepath.Join(at, certName),
-		Chain: filepath.Join(at, chainName), FullChain: filepath.Join(at, fullchainName),
+		Lineage: at, Key: filepath.Join(at, install.KeyFile), Cert: filepath.Join(at, install.CertFile),
+		Chain: filepath.Join(at, install.ChainFile), FullChain: filepath.Join(at, install.FullChainFile),
 	}
 }
 
@@ -83,7 +76,7 @@ func (r Record) check(path string) error {
 	switch {
 	case strings.Contains(r.Sheet.Name, "/") || !strings.HasSuffix(path, "/"+r.Sheet.Name+"/"+recordFile):
 		return &FileError{Path: path, Reason: fmt.Sprintf("this is the record of %.80q: directories of the vault cannot be renamed; give it back its name", r.Sheet.Name)}
-	case r.Current != nil && generationNumber(r.Current.Generation) == 0:
+	case r.Current != nil && install.GenerationNumber(r.Current.Generation) == 0:
 		return &FileError{Path: path, Reason: "this file is damaged: it names no generation; restore it from a backup"}
 	}
 	return nil
@@ -210,7 +203,7 @@ func repair(dir string) error {
 	if info, err := os.Lstat(link); err == nil && info.Mode().Type() != fs.ModeSymlink {
 		return &FileError{Path: link, Reason: "should be a symbolic link to a generation: move it away, and it is made again"}
 	}
-	if _, err := os.Stat(filepath.Join(dir, r.Current.Generation, keyName)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, r.Current.Generation, install.KeyFile)); err != nil {
 		return &FileError{Path: filepath.Join(dir, recordFile), Reason: "names the generation " + r.Current.Generation + ", whose files are gone: restore them from a backup, or remove this certificate and get it anew", Err: err}
 	}
 	return durable.Symlink(r.Current.Generation, link)

@@ -162,7 +162,7 @@ func obtain(ctx context.Context, v *Vault) error {
 func TestCrashWhileObtaining(t *testing.T) {
 	prepare := func(t *testing.T, v *Vault) {
 		check(t, v.UpdateRecord(t.Context(), host, func(r *Record) error { r.Sheet.Names = []string{host}; return nil }))
-		for n := range int64(generationsKept) { // so that one is deleted, too
+		for n := range int64(install.GenerationsKept) { // so that one is deleted, too
 			_, err := v.Publish(t.Context(), host, Publication{Issued: Issued{Issuer: "first.example", Directory: directory}, Bundle: bundle(t, n+1)})
 			check(t, err)
 		}

@@ -9,48 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"chancery/internal/durable"
 	"chancery/internal/enroll/install"
 )
-
-// generationsKept is how many certificates of one name stay, the current one included.
-const generationsKept = 5
-
-// generationNumber reads "g000012"; 0 = it is no generation.
-func generationNumber(name string) int {
-	digits, ok := strings.CutPrefix(name, "g")
-	if !ok || len(digits) < 6 || strings.Trim(digits, "0123456789") != "" {
-		return 0
-	}
-	n, _ := strconv.Atoi(digits)
-	return n
-}
-
-// generations lists the numbers that a certificate has, falling.
-func generations(dir string) ([]int, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, durable.Explain(err, dir)
-	}
-	var numbers []int
-	for _, e := range entries {
-		if n := generationNumber(e.Name()); n > 0 {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	slices.Reverse(numbers)
-	return numbers, nil
-}
-
-func generationName(n int) string { return fmt.Sprintf("g%06d", n) }
 
 // PendingKey gives the key for the next certificate, durable before it is used.
 // It is the one left from an order that a crash or a failure interrupted, if
@@ -87,7 +51,7 @@ func spent(dir string, r Record, key crypto.Signer) bool {
 	if r.Current == nil || r.Sheet.ReuseKey {
 		return false
 	}
-	used, err := readKey(filepath.Join(dir, r.Current.Generation, keyName))
+	used, err := readKey(filepath.Join(dir, r.Current.Generation, install.KeyFile))
 	return err == nil && samePublic(used, key)
 }
 
@@ -164,13 +128,8 @@ func (v *Vault) Publish(ctx context.Context, name string, p Publication) (Issued
 	if issued.ObtainedAt.IsZero() {
 		issued.ObtainedAt = time.Now().UTC().Truncate(time.Second)
 	}
-	err = inDir(ctx, dir, func() error {
-		numbers, err := generations(dir)
-		if err != nil {
-			return err
-		}
-		issued.Generation = generationName(append(numbers, 0)[0] + 1)
-		if err := writeGeneration(filepath.Join(dir, issued.Generation), p.Bundle); err != nil {
+	err = inDir(ctx, dir, func() (err error) {
+		if issued.Generation, err = install.WriteGeneration(dir, p.Bundle); err != nil {
 			return err
 		}
 		if err := changeRecord(dir, func(r *Record) error { r.published(issued); return nil }); err != nil {
@@ -182,7 +141,7 @@ func (v *Vault) Publish(ctx context.Context, name string, p Publication) (Issued
 		if err := durable.Remove(filepath.Join(dir, pendingKey)); err != nil {
 			return err
 		}
-		return prune(dir, issued.Generation)
+		return install.PruneGenerations(dir, issued.Generation)
 	})
 	return issued, err
 }
@@ -192,54 +151,6 @@ func (r *Record) published(i Issued) {
 	r.Current, r.Pending, r.Kept, r.Window, r.Tries = &i, nil, nil, nil, Tries{}
 	r.Revoked = time.Time{}
 	r.Undeployed = &Undeployed{Generation: i.Generation, Since: i.ObtainedAt}
-}
-
-// writeGeneration fills a directory and only then gives it its name.
-func writeGeneration(dir string, b install.Bundle) error {
-	key, err := install.EncodeKey(b.Key)
-	if err != nil {
-		return err
-	}
-	defer clear(key)
-	durable.Step("mkdir", dir)
-	unnamed, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".chancery-*") // mode 0700
-	if err != nil {
-		return durable.Explain(err, dir)
-	}
-	files := []durable.File{private(keyName, key)}
-	for name, data := range map[string][]byte{
-		certName: install.EncodeCertificates(b.Chain[0]), chainName: install.EncodeCertificates(b.Chain[1:]...),
-		fullchainName: install.EncodeCertificates(b.Chain...),
-	} {
-		files = append(files, durable.File{Path: name, Data: data, Mode: 0o644, Owner: durable.Nobody})
-	}
-	for _, f := range files {
-		f.Path = filepath.Join(unnamed, f.Path)
-		if err := durable.Write(f); err != nil {
-			return errors.Join(err, os.RemoveAll(unnamed))
-		}
-	}
-	if err := durable.Rename(unnamed, dir); err != nil {
-		return errors.Join(err, os.RemoveAll(unnamed))
-	}
-	return nil
-}
-
-// prune deletes all but the latest generations, and never the current one.
-func prune(dir, current string) error {
-	numbers, err := generations(dir)
-	if err != nil || len(numbers) <= generationsKept {
-		return err
-	}
-	for _, n := range numbers[generationsKept:] {
-		if name := generationName(n); name != current {
-			durable.Step("remove", name)
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return durable.Explain(err, filepath.Join(dir, name))
-			}
-		}
-	}
-	return nil
 }
 
 // CurrentBundle gives the key and chain of the current certificate; ErrNone if
@@ -253,11 +164,11 @@ func (v *Vault) CurrentBundle(name string) (install.Bundle, error) {
 		return install.Bundle{}, fmt.Errorf("%w: %s has no certificate yet", ErrNone, name)
 	}
 	dir := v.path("certificates", name, r.Current.Generation)
-	key, err := readKey(filepath.Join(dir, keyName))
+	key, err := readKey(filepath.Join(dir, install.KeyFile))
 	if err != nil {
 		return install.Bundle{}, err
 	}
-	path := filepath.Join(dir, fullchainName)
+	path := filepath.Join(dir, install.FullChainFile)
 	text, err := readFile(path)
 	if err != nil {
 		return install.Bundle{}, &FileError{Path: path, Reason: "the certificate is gone: restore it from a backup, or get it anew", Err: err}

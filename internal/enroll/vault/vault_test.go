@@ -413,7 +413,7 @@ func TestPublish(t *testing.T) {
 			}
 		}
 	}
-	if numbers, err := generations(v.path("certificates", name)); err != nil || len(numbers) != generationsKept || numbers[0] != 8 {
+	if numbers, err := install.Generations(v.path("certificates", name)); err != nil || len(numbers) != install.GenerationsKept || numbers[0] != 8 {
 		t.Errorf("generations %v, %v", numbers, err)
 	}
 	mixed := install.Bundle{Key: fresh(t), Chain: bundle(t, 9).Chain}
