@@ -66,6 +66,8 @@ type estFlags struct {
 	deploy                                []string
 	cert, key, chain, fullchain, combined string
 	owner, group, mode, keyMode           string
+
+	state *device.State // that was configured by them
 }
 
 // estTexts defines flags with a text.
@@ -138,12 +140,12 @@ func (f *estFlags) addPlaces(cmd *cobra.Command) {
 		textFlag{&f.mode, "mode", "`MODE` of those without the key (default 0644)"},
 		textFlag{&f.keyMode, "key-mode", "`MODE` of those with the key (default 0600)"},
 	)
-	cmd.Flags().StringArrayVar(&f.deploy, "deploy", nil, "run this shell `COMMAND` when a certificate is in place")
+	cmd.Flags().StringArrayVar(&f.deploy, "deploy", nil, "run this shell `COMMAND` when a certificate is in place; \"\" for none")
 }
 
 func (f *estFlags) addWaiting(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "when the server wants to be asked again later, end; the same command takes the request up again")
-	cmd.Flags().BoolVar(&f.anew, "anew", false, "forget a request that is under way and begin anew; with another --server forget the CA that was trusted, too")
+	cmd.Flags().BoolVar(&f.anew, "anew", false, "forget a request that is under way, or get another certificate where there is one, and begin anew; with another --server forget the CA that was trusted, too")
 }
 
 // estError is a failure of a device's command, fit for a terminal.
@@ -151,6 +153,9 @@ type estError struct{ err error }
 
 // Error shows all that is the server's as plain text.
 func (e *estError) Error() string {
+	if _, pending := errors.AsType[*est.PendingError](e.err); pending { // how long was said when it was
+		return "there is no answer yet: the request is kept with its key, and the same command, or chancery est agent, takes it up"
+	}
 	var lines []string
 	for _, line := range strings.Split(e.err.Error(), "\n") {
 		lines = append(lines, plain.Line(line, 4000))
@@ -198,11 +203,12 @@ func estStatusOf(err error) (status int, ok bool) {
 	_, mismatch := errors.AsType[*est.MismatchError](ours.err)
 	_, redirect := errors.AsType[*est.RedirectError](ours.err)
 	_, busy := errors.AsType[*durable.BusyError](ours.err)
+	_, kept := errors.AsType[*keptError](ours.err)
 	full, isFull := errors.AsType[*est.FullError](ours.err)
 	pending = pending || isFull && full.Pending
 	refusedFully := isFull && full.HTTP < http.StatusInternalServerError
 	switch {
-	case pending, busy, unreachable(ours.err), refused && (answered.Status >= http.StatusInternalServerError && !answered.Missing() || answered.Status == http.StatusTooManyRequests):
+	case pending, busy, kept, unreachable(ours.err), refused && (answered.Status >= http.StatusInternalServerError && !answered.Missing() || answered.Status == http.StatusTooManyRequests):
 		return exitLater, true
 	case errors.Is(err, device.ErrNameless):
 		return exitUsage, true
@@ -242,6 +248,9 @@ func (p *program) onDevice(cmd *cobra.Command, f *estFlags, do func(context.Cont
 	}
 	defer unlock()
 	if err := do(cmd.Context(), d); err != nil {
+		if f.state != nil {
+			err = f.ended(cmd.Context(), d, err)
+		}
 		if _, usage := errors.AsType[*usageError](err); usage {
 			return err
 		}
@@ -252,6 +261,40 @@ func (p *program) onDevice(cmd *cobra.Command, f *estFlags, do func(context.Cont
 	}
 	return nil
 }
+
+// ended tells how an order ended that failed, or that somebody interrupted: what it was
+// told is kept only as long as something of it is under way.
+func (f *estFlags) ended(ctx context.Context, d *device.Device, failed error) error {
+	if _, deployed := errors.AsType[*undeployedError](failed); deployed {
+		return failed
+	}
+	if f.state.Pending != nil && ctx.Err() != nil {
+		return &keptError{d.Dir()}
+	}
+	return errors.Join(failed, d.Withdraw(f.state, failed))
+}
+
+// keptError says that somebody interrupted the wait for a decision.
+type keptError struct{ dir string }
+
+// Error says how it goes on.
+func (e *keptError) Error() string {
+	return "ended before there was an answer: the request is kept in " + e.dir + " with its key, and the same command, or chancery est agent, takes it up"
+}
+
+// undeployedError says that a certificate came and is not yet where it is wanted.
+type undeployedError struct {
+	dir string
+	err error
+}
+
+// Error says how it goes on.
+func (e *undeployedError) Error() string {
+	return e.err.Error() + "\nThe agent tries again. Places and commands are changed with the next renewal: chancery est reenroll --dir " + e.dir + " --deploy COMMAND (--deploy '' for none)"
+}
+
+// Unwrap gives the reason.
+func (e *undeployedError) Unwrap() error { return e.err }
 
 func (p *program) openDevice(dir string, wait bool) (*device.Device, error) {
 	o := device.Options{Observe: p.observeDevice, Wait: wait, UserAgent: "chancery"}

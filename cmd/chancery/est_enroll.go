@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ compare the fingerprint that is shown, or give it with --fingerprint.
 Who asks is shown by a certificate of the device's maker (--with-cert, --with-key), or by a
 user and password, which is used this one time: renewals show the certificate. If the
 server wants a person to decide first this waits; ended by Ctrl-C or --no-wait, the same
-command, or the agent, takes the request up again, with the same key.
+command, or the agent, takes the request up again, with the same key. Where there is a
+certificate already another one is got with --anew only. What a command was told is kept
+for renewals; of one that fails nothing is, unless its request is under way.
 
 Exit status: 0 there is a certificate; 5 refused, by the server or since it is not the
 right one; 6 not yet, or not now: try again.`
@@ -40,6 +43,9 @@ func (p *program) estEnroll() *cobra.Command {
 		Args:    between(0, 0, "enroll takes flags only; names go into --name"),
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			return p.estRun(cmd, &f, func(ctx context.Context, d *device.Device, o estOrder) (*device.Outcome, error) {
+				if err := enrolled(d, o); err != nil {
+					return nil, err
+				}
 				return d.Enroll(ctx, o.state, o.ask)
 			})
 		}),
@@ -50,6 +56,16 @@ func (p *program) estEnroll() *cobra.Command {
 	cmd.Flags().BoolVar(&f.reuse, "reuse-key", false, "renewals keep the key")
 	estTexts(cmd, textFlag{&f.ownKey, "own-key", "certify the key in this PEM `FILE` instead of a new one; it is copied"})
 	return cmd
+}
+
+// enrolled refuses to get a first certificate where a good one is, unless that is asked for.
+func enrolled(d *device.Device, o estOrder) error {
+	c := o.state.Current
+	if c == nil || o.ask.Anew || o.state.Pending != nil || time.Now().After(c.NotAfter) {
+		return nil
+	}
+	return badInput("%s has a certificate already, for %s until %s: renew it with chancery est reenroll --dir %s (--new-name for another name), or give --anew to get another one",
+		d.Dir(), plain.Line(strings.Join(c.Names, ", "), 200), moment(c.NotAfter), d.Dir())
 }
 
 func (p *program) estReenroll() *cobra.Command {
@@ -140,7 +156,10 @@ func (p *program) estRun(cmd *cobra.Command, f *estFlags, do func(context.Contex
 		if err := p.estIssued(d, state, o); err != nil {
 			return err
 		}
-		return o.Deployed
+		if o.Deployed != nil {
+			return &undeployedError{d.Dir(), o.Deployed}
+		}
+		return nil
 	})
 }
 
@@ -159,6 +178,7 @@ func (p *program) estConfigure(cmd *cobra.Command, d *device.Device, f *estFlags
 	if err != nil {
 		return nil, estInput(err)
 	}
+	f.state = state
 	if f.anchors != "" {
 		text, err := p.readInput(f.anchors)
 		if err != nil {
@@ -216,7 +236,7 @@ func (f *estFlags) apply(cmd *cobra.Command, s *device.Settings) error {
 		s.Linking = est.Linking(f.linking)
 	}
 	if given("deploy") {
-		s.Hooks = install.Hooks{Deploy: shell(f.deploy)}
+		s.Hooks = install.Hooks{Deploy: shell(slices.DeleteFunc(f.deploy, func(line string) bool { return line == "" }))}
 	}
 	if s.Implicit != "" && s.Implicit != "system" {
 		if err := absolutes(&s.Implicit); err != nil {

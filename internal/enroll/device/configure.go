@@ -51,6 +51,7 @@ func (d *Device) configure(change func(*Settings) error, anew bool) (*State, err
 		return nil, err
 	}
 	before := s.Settings
+	s.before = &before
 	if err := change(&s.Settings); err != nil {
 		return nil, err
 	}
@@ -74,6 +75,29 @@ func (d *Device) configure(change func(*Settings) error, anew bool) (*State, err
 		return s, durable.Remove(d.path(pendingKey))
 	}
 	return s, d.save(s)
+}
+
+// Withdraw puts the settings back as they were before [Device.Configure] gave s, after what
+// they were for failed: a word that was wrong is not to count the next time. They stay
+// where a request under way was made by them, and the server's address does where anchors
+// are its. Call it under Lock.
+func (d *Device) Withdraw(s *State, failed error) error {
+	_, another := errors.AsType[*UnderWayError](failed)
+	if s.before == nil || s.Pending != nil && !another {
+		return nil
+	}
+	wanted := s.Settings
+	s.Settings = *s.before
+	explicit, err := optional(d.path(explicitFile))
+	switch {
+	case err != nil:
+		return err
+	case len(explicit) > 0 && s.Settings.Server != wanted.Server:
+		s.Settings = Settings{Server: wanted.Server}
+	case s.Settings.Server == "":
+		return durable.Remove(d.path(stateFile))
+	}
+	return d.save(s)
 }
 
 // moved tells whether the settings lead elsewhere than what the directory holds is for;

@@ -81,6 +81,8 @@ type State struct {
 	Undeployed bool      `json:"undeployed,omitempty"` // what is current is not yet in its places
 	Refresh    time.Time `json:"refresh,omitzero"`     // when to ask for the CA's certificates again
 	Tries      Tries     `json:"tries,omitzero"`       // since the last success
+
+	before *Settings // that [Device.Configure] found
 }
 
 // Current is the certificate in use.
