@@ -70,7 +70,7 @@ type Label struct {
 	// manual whatever an approver lets pass. A password may have patterns of its own.
 	Names []string `toml:"names"`
 	// A person approves each certificate: "chancery est requests". Who renews his own,
-	// with its subject and names, needs no word again.
+	// with its subject and names, by showing it, needs no word again.
 	Manual bool `toml:"manual"`
 	// With manual: a person approves renewals too.
 	ManualRenewals bool `toml:"manual_renewals"`
@@ -102,7 +102,7 @@ type Label struct {
 	ChangeSubject bool `toml:"change_subject"`
 	// How long after its end a certificate can still be renewed with. "0s" = not.
 	ExpiredGrace Duration `toml:"expired_grace"`
-	// The certificate that was renewed is revoked.
+	// The certificate that was renewed is revoked, if its holder renewed it.
 	RevokeOld bool `toml:"revoke_old"`
 	// Base64 in lines of 64 characters ("wrapped"), in one line ("bare"), or in
 	// lines but for clients known to want one ("auto"). "" = auto.
@@ -115,7 +115,8 @@ type Label struct {
 	// A copy of each key that we make is kept, encrypted to the RSA or EC key of this
 	// certificate, a PEM file. Keep its private key elsewhere. "" = none is kept.
 	KeysArchive string `toml:"keys_archive"`
-	// Most certificates of one client in a time, as "10/1d". "0" = no bound.
+	// Most certificates of one client in a time, as "10/1d", over renewals too; of
+	// requests at once a few more may pass. "0" = no bound.
 	Quota Rate `toml:"quota"`
 	// CMC requests may be signed with SHA-1, which is broken.
 	SHA1CMC bool `toml:"sha1_cmc"`

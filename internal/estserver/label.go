@@ -89,10 +89,11 @@ type Label struct {
 	// ChangeSubject honours ChangeSubjectName (RFC 6402 §2.8), within Names.
 	ChangeSubject bool
 	ExpiredGrace  time.Duration // how long after its end a certificate can be renewed with
-	RevokeOld     bool          // the renewed certificate is revoked as superseded
+	RevokeOld     bool          // the renewed certificate is revoked as superseded, if its holder or an RA renewed it
 	Wrap          string
 	ServerKeys    KeyPolicy
-	// Quota bounds the certificates of one identity in QuotaPer; 0: no bound.
+	// Quota bounds the certificates of one identity in QuotaPer, about: of requests at
+	// once a few more may pass. 0: no bound.
 	Quota    int
 	QuotaPer time.Duration
 	SHA1CMC  bool // SHA-1 in CMC, a MUST of RFC 5274
