@@ -39,7 +39,7 @@ const fullUser, fullSecret = "gateway", "correct-horse-battery-staple"
 func TestESTFullCMC(t *testing.T) {
 	l := newESTLab(t, estFull)
 	l.chancery(fullSecret+"\n", "est", "user", "add", fullUser, "--stdin", "--cmc", "--name", "*.gw.example")
-	once := l.oneTime("once", "--name", "*.once.example")
+	once := l.oneTime("once", "--cmc", "--name", "*.once.example")
 	l.ssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=Registrar", "-keyout", "ra.key", "-out", "ra.csr")
 	l.chancery("", "cert", "sign", "ra.csr", "--profile", "ra", "--out", "ra.pem")
 	gone := make(chan error, 1)

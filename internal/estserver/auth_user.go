@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -19,9 +20,19 @@ const SRPUser = "Est-Srp-User"
 const (
 	maxUser     = 256
 	maxPassword = 1024
-	// maxCredentials is how many passwords of one user are tried against a Digest.
-	maxCredentials = 16
+	// maxCredentials is how many passwords of one user are tried against a Digest or a
+	// proof of CMC, neither of which says by which it was made.
+	maxCredentials = 256
 )
+
+// repeatTime is how long after its certificate a one-time password is still tried there
+// for certain, as its request may come again.
+const repeatTime = 24 * time.Hour
+
+// tried selects the passwords of a user for that.
+func tried(user string, now time.Time) CredentialQuery {
+	return CredentialQuery{User: user, Limit: maxCredentials, Now: now, Spent: now.Add(-repeatTime)}
+}
 
 // user adds the HTTP user to the identity. A *refusal says that its password does not
 // count. Where the label takes no password, what is sent is not looked at.
@@ -109,7 +120,7 @@ func (s *Server) password(c *call, user, password string) (*Credential, error) {
 	if !c.label.takes(ByPassword) {
 		return nil, s.failed(c, user, "no such one-time password counts here")
 	}
-	list, err := s.Credentials.Credentials(c.r.Context(), user, 1) // the standing one comes first
+	list, err := s.Credentials.Credentials(c.r.Context(), CredentialQuery{User: user, Limit: 1}) // the standing one comes first
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (s *Server) responder(c *call, d digestResponse, hash func(string) string) 
 	if !plainUser(d.user) {
 		return nil, nil
 	}
-	list, err := s.Credentials.Credentials(c.r.Context(), d.user, maxCredentials)
+	list, err := s.Credentials.Credentials(c.r.Context(), tried(d.user, c.now))
 	if err != nil {
 		return nil, err
 	}

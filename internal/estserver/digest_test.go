@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/internal/ca"
 	"chancery/internal/estserver"
 )
 
@@ -183,4 +184,50 @@ func TestDigestFields(t *testing.T) {
 		c.login = login
 		refused(t, c.post("simpleenroll", asking("a").der(t)), http.StatusBadRequest)
 	}
+}
+
+// TestDigestOfManyOneTime: later passwords of the same user, spent and ended ones among
+// them, do not push an older one out of sight, and no more are made than are tried.
+func TestDigestOfManyOneTime(t *testing.T) {
+	w := newWorld(t, func(c *estserver.Config) { c.Digest = estserver.DigestSHA256 }, plainLabel())
+	w.add(estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest("the first"), HA1: estserver.DigestHA1("", w.config.Realm, "the first"), Realm: w.config.Realm})
+	for i := range 300 {
+		w.add(estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest(fmt.Sprint("ended", i)), Expires: w.now().Add(time.Minute)})
+	}
+	w.pass(time.Hour)
+	for i := range 250 {
+		w.add(estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest(fmt.Sprint("later", i))})
+	}
+	passes := func() bool {
+		t.Helper()
+		d := &responder{password: "the first", algorithm: "SHA-256", nc: 1}
+		d.nonce = nonceField.FindStringSubmatch(w.client(nil).post("simpleenroll", asking("x").der(t)).head)[1]
+		c := w.client(nil)
+		c.login = d.login("POST", root+"simpleenroll")
+		return c.post("simpleenroll", []byte{0x30, 0}).StatusCode != http.StatusUnauthorized
+	}
+	if !passes() {
+		t.Error("the first password is not found among live ones")
+	}
+	for i := range 20 {
+		k := w.add(estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest(fmt.Sprint("spent", i))})
+		key := newKey(t)
+		if _, err := w.authority.Issue(t.Context(), ca.Request{ID: estserver.OneTimeRequest(k.ID), By: ca.Principal{Room: "est", ID: "one-time:" + k.ID},
+			Key: key.Public(), Subject: ca.Subject{CommonName: k.ID}, Profile: "device"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if passes() {
+		t.Error("one more than are tried was: the test is wrong")
+	}
+	w.pass(25 * time.Hour)
+	if !passes() {
+		t.Error("passwords that were spent yesterday hide the first")
+	}
+	o := w.office()
+	for range 5 {
+		done[estserver.OneTimeWanted, estserver.CredentialMade](o, "est.otp.add", estserver.OneTimeWanted{})
+	}
+	declined(o, "est.otp.add", estserver.OneTimeWanted{}, ca.Conflict, "another user name")
+	done[estserver.OneTimeWanted, estserver.CredentialMade](o, "est.otp.add", estserver.OneTimeWanted{Grant: estserver.Grant{User: "u"}})
 }

@@ -133,7 +133,7 @@ func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	if !byPassword || strings.HasPrefix(r.Request, oneTimeID("")) {
 		return wrong()
 	}
-	list, err := x.Credentials.Credentials(x.ctx(), user, 1) // the standing one comes first
+	list, err := x.Credentials.Credentials(x.ctx(), CredentialQuery{User: user, Limit: 1}) // the standing one comes first
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (x *exchange) secrets(user string) ([]shared, error) {
 	if !plainUser(user) {
 		return nil, malformed(cmc.Current, "the identification is too long, or has control characters")
 	}
-	list, err := x.Credentials.Credentials(x.ctx(), user, maxCredentials)
+	list, err := x.Credentials.Credentials(x.ctx(), tried(user, x.call.now))
 	if err != nil {
 		return nil, err
 	}

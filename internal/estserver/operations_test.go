@@ -157,7 +157,7 @@ func TestUserReplaced(t *testing.T) {
 	refused(t, w.basic("line", first.Password).post("simpleenroll", csr), http.StatusUnauthorized)
 	granted(t, w.basic("line", second.Password).post("simpleenroll", csr))
 	refused(t, w.basic("line", second.Password).post("floor/simpleenroll", csr), http.StatusUnauthorized)
-	list, err := w.store.Credentials(t.Context(), "line", 10)
+	list, err := w.store.Credentials(t.Context(), estserver.CredentialQuery{User: "line", Limit: 10})
 	if err != nil || len(list) != 1 || list[0].ID != second.ID || list[0].HA1["MD5"] != estserver.DigestHA1("line", "devices", second.Password)["MD5"] || list[0].Sealed == nil {
 		t.Errorf("%d credentials, %v: %+v", len(list), err, list)
 	}
@@ -173,7 +173,7 @@ func TestUserReplaced(t *testing.T) {
 	if err := w.store.AddCredential(t.Context(), stale, ca.Principal{Room: "admin", ID: "x"}.Event(w.now(), "est-user.replaced", stale.ID)); ca.KindOf(err) != ca.Conflict {
 		t.Errorf("two replacements of one: %v", err)
 	}
-	if list, err := w.store.Credentials(t.Context(), "line", 10); err != nil || len(list) != 1 || list[0].ID != third.ID {
+	if list, err := w.store.Credentials(t.Context(), estserver.CredentialQuery{User: "line", Limit: 10}); err != nil || len(list) != 1 || list[0].ID != third.ID {
 		t.Errorf("%v, %v", list, err)
 	}
 	declined(o, "est.user.add", estserver.UserWanted{Grant: estserver.Grant{User: "nobody"}, Replace: true}, ca.NotFound, `no user "nobody"`)
@@ -190,7 +190,7 @@ func TestUserDigests(t *testing.T) {
 		if list := done[estserver.Page, estserver.UsersShown](o, "est.user.list", estserver.Page{}); !slices.Equal(list.Users[0].Digest, want) {
 			t.Errorf("digest %q keeps %v", digest, list.Users[0].Digest)
 		}
-		stored, err := w.store.Credentials(context.Background(), "u", 1)
+		stored, err := w.store.Credentials(context.Background(), estserver.CredentialQuery{User: "u", Limit: 1})
 		if err != nil || len(stored) != 1 || len(stored[0].HA1) != len(want) {
 			t.Fatalf("stored %+v, %v", stored, err)
 		}

@@ -25,7 +25,11 @@ func (p Pending) IssueID() string {
 
 // oneTimeID is the request id of what a one-time password gets: issuance itself spends
 // it (RFC 7030 §6), in the intent's transaction.
-func oneTimeID(credential string) string { return "est:otp:" + credential }
+func oneTimeID(credential string) string { return OneTimeRequest(credential) }
+
+// OneTimeRequest is the id of the core's request for the certificate that a one-time
+// password gets; see [Credential.ID].
+func OneTimeRequest(credential string) string { return "est:otp:" + credential }
 
 // approval finds the request among those that wait or were decided, and enters it when
 // it is new (RFC 7030 §4.2.3). It gives an approved or undecided one; a refused one is

@@ -115,7 +115,7 @@ func (u *UserWanted) keep(former *Credential) {
 
 // passwordOf gives a user's password, kind NotFound when there is no such user.
 func (s *Server) passwordOf(ctx context.Context, user string) (*Credential, error) {
-	list, err := s.Credentials.Credentials(ctx, user, 1) // the standing one comes first
+	list, err := s.Credentials.Credentials(ctx, CredentialQuery{User: user, Limit: 1}) // the standing one comes first
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +172,9 @@ type OneTimeWanted struct {
 }
 
 func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in OneTimeWanted) (CredentialMade, error) {
+	if err := s.hasRoom(ctx, in); err != nil {
+		return CredentialMade{}, err
+	}
 	secret := ca.NewID() // 128 random bits that can be typed
 	c, err := s.credential(in.Grant, secret)
 	if err != nil {
@@ -184,6 +187,22 @@ func (s *Server) addOneTime(ctx context.Context, caller admin.Caller, in OneTime
 		}
 	}
 	return CredentialMade{ID: c.ID, User: c.User, Password: secret, Expires: c.Expires}, s.Credentials.AddCredential(ctx, c, granted(caller, &c, "est-password.added"))
+}
+
+// hasRoom refuses one more password of a user than are tried where nothing says which of
+// them was used.
+func (s *Server) hasRoom(ctx context.Context, in OneTimeWanted) error {
+	if s.Digest == DigestOff && !in.CMC {
+		return nil
+	}
+	now := s.Clock()
+	q := tried(in.User, now)
+	q.Spent = now
+	list, err := s.Credentials.Credentials(ctx, q)
+	if err == nil && len(list) >= maxCredentials {
+		err = ca.Errorf(ca.Conflict, "the user %q has %d passwords that are not used yet, and no more are tried for Digest and CMC, which do not say which one was used; give this one to another user name, or remove some: chancery est otp list", clip(in.User), len(list))
+	}
+	return err
 }
 
 // UserShown is a user as est.user.list shows it.

@@ -39,9 +39,9 @@ type Sweeper interface {
 
 // Credentials keeps who may enrol with a password.
 type Credentials interface {
-	// Credentials gives those of a user name, which may be "", the newest first and
-	// at most limit: standing passwords have one, one-time passwords may be many.
-	Credentials(ctx context.Context, user string, limit int) ([]Credential, error)
+	// Credentials gives those of a user name, which may be "": the standing password
+	// first, if there is one, then one-time passwords, the newest first.
+	Credentials(ctx context.Context, q CredentialQuery) ([]Credential, error)
 	// CredentialByDigest gives the one-time password whose secret has the SHA-256;
 	// kind NotFound when there is none.
 	CredentialByDigest(ctx context.Context, digest []byte) (Credential, error)
@@ -181,6 +181,16 @@ type Credential struct {
 	// Replaces is the id of the standing password whose place this one takes; "": none.
 	// AddCredential reads it, and nobody keeps it.
 	Replaces string
+}
+
+// CredentialQuery selects the credentials of a user.
+type CredentialQuery struct {
+	User  string
+	Limit int       // at most so many
+	Now   time.Time // one-time passwords that ended before are left out
+	// Spent leaves out those that got a certificate before this moment, where Limit would
+	// leave out others: of the newest thousand. Zero: none.
+	Spent time.Time
 }
 
 // KeyKind says what a device key is.

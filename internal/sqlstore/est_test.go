@@ -41,7 +41,7 @@ func TestESTScansNothing(t *testing.T) {
 		`SELECT * FROM est_requests WHERE (created, digest) < (5, x'01') ORDER BY created DESC, digest DESC LIMIT 3`:                                       "est_requests_by_age",
 		`SELECT id FROM est_requests WHERE expires < 5 ORDER BY expires LIMIT 3`:                                                                           "est_requests_by_end",
 		`SELECT * FROM est_credentials WHERE login = 'a' AND one_time = 0`:                                                                                 "est_credentials_standing",
-		`SELECT * FROM est_credentials WHERE login = 'a' AND one_time = 1 ORDER BY created DESC, id DESC LIMIT 3`:                                          "est_credentials_by_login",
+		`SELECT * FROM est_credentials WHERE login = 'a' AND one_time = 1 AND (expires = 0 OR expires > 5) ORDER BY created DESC, id DESC LIMIT 3`:         "est_credentials_by_login",
 		`SELECT * FROM est_credentials WHERE (created, id) < (5, x'01') ORDER BY created DESC, id DESC LIMIT 3`:                                            "est_credentials_by_age",
 		`UPDATE est_credentials SET request = '' WHERE request <> '' AND request IN ('a')`:                                                                 "est_credentials_bound",
 		`SELECT 1 FROM est_credentials WHERE one_time = 1 AND expires > 0 AND expires < 5 LIMIT 1`:                                                         "est_credentials_by_end",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"chancery/internal/ca"
@@ -33,15 +34,37 @@ func (s *Store) credentials(ctx context.Context, rest string, args ...any) ([]es
 	return found, err
 }
 
-// Credentials implements [estserver.Credentials]. The standing password comes first,
-// as any number of one-time passwords may be newer.
-func (s *Store) Credentials(ctx context.Context, user string, limit int) ([]estserver.Credential, error) {
-	found, err := s.credentials(ctx, ` WHERE login = $1 AND one_time = 0`, user)
-	if err != nil || len(found) >= limit {
+// Credentials implements [estserver.Credentials].
+func (s *Store) Credentials(ctx context.Context, q estserver.CredentialQuery) ([]estserver.Credential, error) {
+	found, err := s.credentials(ctx, ` WHERE login = $1 AND one_time = 0`, q.User)
+	room := q.Limit - len(found)
+	if err != nil || room <= 0 {
 		return found, refuse(err)
 	}
-	more, err := s.credentials(ctx, ` WHERE login = $1 AND one_time = 1 ORDER BY created DESC, id DESC LIMIT $2`, user, limit-len(found))
-	return append(found, more...), refuse(err)
+	const live = ` WHERE login = $1 AND one_time = 1 AND (expires = 0 OR expires > $2) ORDER BY created DESC, id DESC LIMIT $3`
+	more, err := s.credentials(ctx, live, q.User, millis(q.Now), room)
+	if err == nil && len(more) == room && !q.Spent.IsZero() {
+		if more, err = s.credentials(ctx, live, q.User, millis(q.Now), manyIDs); err == nil {
+			more, err = s.unspent(ctx, more, millis(q.Spent))
+		}
+	}
+	return append(found, more[:min(room, len(more))]...), refuse(err)
+}
+
+// unspent leaves out one-time passwords that got a certificate before a moment.
+func (s *Store) unspent(ctx context.Context, list []estserver.Credential, before int64) ([]estserver.Credential, error) {
+	args := []any{before}
+	for i := range list {
+		args = append(args, estserver.OneTimeRequest(list[i].ID))
+	}
+	spent := map[string]bool{}
+	err := s.db.Query(ctx, `SELECT request FROM certificates WHERE intended < $1 AND settled > 0 AND request IN (`+marks(2, len(list))+`)`, args, func(row sqldb.Row) error {
+		var request string
+		err := row.Scan(&request)
+		spent[request] = true
+		return err
+	})
+	return slices.DeleteFunc(list, func(c estserver.Credential) bool { return spent[estserver.OneTimeRequest(c.ID)] }), err
 }
 
 // CredentialByDigest implements [estserver.Credentials].
