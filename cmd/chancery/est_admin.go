@@ -232,10 +232,10 @@ func (p *program) estOneTimeList() *cobra.Command {
 					fmt.Fprintf(w, "There are no one-time passwords; make one: chancery%s est otp add\n", p.again())
 					return
 				}
-				fmt.Fprintln(w, "ID\tSTATE\tUSER\tCREATED\tEXPIRES\tLABELS\tNAMES\tCERTIFICATE")
+				fmt.Fprintln(w, "ID\tSTATE\tUSER\tCREATED\tEXPIRES\tLABELS\tNAMES\tDIGEST\tCERTIFICATE")
 				for _, c := range all.Passwords {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, orDash(c.User), day(c.Created), orDash(day(c.Expires)), labelsOf(c.Labels),
-						orDash(strings.Join(c.Names, " ")), orDash(c.Serial))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, orDash(c.User), day(c.Created), orDash(day(c.Expires)), labelsOf(c.Labels),
+						orDash(strings.Join(c.Names, " ")), orDash(strings.Join(c.Digest, " ")), orDash(c.Serial))
 				}
 			})
 		},

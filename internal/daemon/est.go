@@ -156,7 +156,7 @@ func (d *Daemon) sweepEST(ctx context.Context) error {
 // warnOfEST says what some clients will stumble over.
 func (d *Daemon) warnOfEST(ctx context.Context) error {
 	if room := d.est.Load(); room != nil {
-		for _, text := range room.Warnings() {
+		for _, text := range room.Warnings(ctx) {
 			d.Logger.WarnContext(ctx, text)
 		}
 	}

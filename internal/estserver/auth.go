@@ -94,13 +94,13 @@ func (s *Server) unmet(c *call, p proof) error {
 	}
 	fault := ""
 	if p.wrongCertificate != nil {
-		fault = p.wrongCertificate.Text
+		fault = "; " + p.wrongCertificate.Text
 	}
 	if p.wrongCertificate != nil && p.wrongCertificate.later() {
 		return p.wrongCertificate
 	}
 	if p.who.Credential == nil && slices.ContainsFunc(c.label.Accept, helps) {
-		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: "a password is needed; " + fault}
+		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: "a password is needed" + fault}
 	}
 	if p.wrongCertificate != nil {
 		return p.wrongCertificate

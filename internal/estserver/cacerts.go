@@ -2,6 +2,7 @@ package estserver
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -55,10 +56,15 @@ func (s *Server) bag(l *Label, now time.Time) ([]byte, error) {
 
 // Warnings tells what works, but not with every client: one line each, for whoever
 // checks the configuration.
-func (s *Server) Warnings() []string {
+func (s *Server) Warnings(ctx context.Context) []string {
 	var all []string
 	if s.Concerns != nil {
 		all = s.Concerns(s.Clock())
+	}
+	if n, err := s.undigested(ctx); err != nil {
+		s.Logger.WarnContext(ctx, "it could not be looked up which passwords have no form for HTTP Digest", "error", err)
+	} else if n > 0 {
+		all = append(all, fmt.Sprintf("%d passwords have no form for HTTP Digest, as they were made before est.digest was set or under another est.realm: with them nobody can log in who waits for our challenge; make them anew (est user list and est otp list show which)", n))
 	}
 	for _, l := range s.Labels {
 		der, err := s.bag(&l, s.Clock())

@@ -67,7 +67,7 @@ func TestCACerts(t *testing.T) {
 	if head.StatusCode != http.StatusOK || len(head.body) != 0 || head.Header.Get("Content-Length") == "" {
 		t.Errorf("HEAD: %s, %q", head.Status, head.body)
 	}
-	if warnings := w.server.Warnings(); len(warnings) != 0 {
+	if warnings := w.server.Warnings(t.Context()); len(warnings) != 0 {
 		t.Error(warnings)
 	}
 }

@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,6 +28,53 @@ func DigestHA1(user, realm, password string) map[string]string {
 var digestHashes = map[string]func(string) string{
 	algorithmMD5:    func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) },
 	algorithmSHA256: func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) },
+}
+
+// digestsOf gives the algorithms of Digest by which a password can log in in the present
+// realm. One that was made before Digest was turned on, or under another realm, has none.
+func (s *Server) digestsOf(k *Credential) []string {
+	all := []string{}
+	for _, algorithm := range []string{algorithmSHA256, algorithmMD5} {
+		if k.HA1[algorithm] != "" && k.Realm == s.Realm {
+			all = append(all, algorithm)
+		}
+	}
+	return all
+}
+
+// undigestedMost is how many passwords [Server.undigested] looks at.
+const undigestedMost = 10_000
+
+// undigested counts the passwords that are good still and have no form for Digest, while
+// it is offered.
+func (s *Server) undigested(ctx context.Context) (n int, err error) {
+	if s.Digest == DigestOff {
+		return 0, nil
+	}
+	const page = 1000
+	cursor := ""
+	for range undigestedMost / page {
+		list, next, err := s.Credentials.ListCredentials(ctx, cursor, page)
+		if err != nil {
+			return n, err
+		}
+		for i := range list {
+			k := &list[i]
+			if k.ended(s.Clock()) || len(s.digestsOf(k)) > 0 {
+				continue
+			}
+			if k.OneTime {
+				if one, err := s.oneTimeShown(ctx, k); err != nil || one.State == StateSpent {
+					continue
+				}
+			}
+			n++
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	return n, nil
 }
 
 // challenge sets WWW-Authenticate (RFC 9110 §11.6.1), spelt so: libest finds no field

@@ -79,6 +79,7 @@ func (s *Server) responder(c *call, d digestResponse, hash func(string) string) 
 	}
 	a2 := hash(c.r.Method + ":" + d.uri)
 	var found *Credential
+	unbound := false
 	for i := range list {
 		k := &list[i]
 		means := ByPassword
@@ -91,6 +92,11 @@ func (s *Server) responder(c *call, d digestResponse, hash func(string) string) 
 		if right && ha1 != "" && k.Realm == s.Realm && c.label.takes(means) && k.counts(c) {
 			found = k
 		}
+		unbound = unbound || c.label.takes(means) && k.counts(c) && (ha1 == "" || k.Realm != s.Realm)
+	}
+	if found == nil && unbound {
+		// The client learns no more than that it is wrong.
+		c.log.Info("a password of this user cannot be checked by Digest: it was made while Digest was off, or for another realm; make it anew", "user", d.user, "algorithm", d.algorithm)
 	}
 	return found, nil
 }

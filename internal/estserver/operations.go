@@ -85,8 +85,8 @@ type LabelsShown struct {
 	Realm    string       `json:"realm"`
 }
 
-func (s *Server) listLabels(context.Context, admin.Caller, struct{}) (LabelsShown, error) {
-	out := LabelsShown{Labels: []LabelShown{}, Warnings: append([]string{}, s.Warnings()...), Digest: s.Digest, Realm: s.Realm}
+func (s *Server) listLabels(ctx context.Context, _ admin.Caller, _ struct{}) (LabelsShown, error) {
+	out := LabelsShown{Labels: []LabelShown{}, Warnings: append([]string{}, s.Warnings(ctx)...), Digest: s.Digest, Realm: s.Realm}
 	for i := range s.Labels {
 		l := &s.Labels[i]
 		one := LabelShown{Name: l.Name, Path: est.WellKnown, Profile: l.Profile, Accept: []string{}, Names: append([]string{}, l.Names...),

@@ -233,13 +233,7 @@ func (s *Server) listUsers(ctx context.Context, _ admin.Caller, in Page) (UsersS
 		if c.OneTime {
 			continue
 		}
-		one := UserShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: []string{}, Ended: c.ended(s.Clock())}
-		for _, algorithm := range []string{algorithmSHA256, algorithmMD5} {
-			if c.HA1[algorithm] != "" && c.Realm == s.Realm {
-				one.Digest = append(one.Digest, algorithm)
-			}
-		}
-		out.Users = append(out.Users, one)
+		out.Users = append(out.Users, UserShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: s.digestsOf(c), Ended: c.ended(s.Clock())})
 	}
 	return out, err
 }
@@ -280,6 +274,7 @@ type OneTimeShown struct {
 	ID string `json:"id"`
 	Grant
 	Created time.Time `json:"created"`
+	Digest  []string  `json:"digest"` // as UserShown has it
 	State   string    `json:"state"`
 	Request string    `json:"request,omitempty"` // that waits with it
 	Serial  string    `json:"serial,omitempty"`  // of the certificate that it got
@@ -315,7 +310,7 @@ func (s *Server) listOneTime(ctx context.Context, _ admin.Caller, in Page) (OneT
 }
 
 func (s *Server) oneTimeShown(ctx context.Context, c *Credential) (OneTimeShown, error) {
-	one := OneTimeShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, State: StateUnused, Request: c.Request}
+	one := OneTimeShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: s.digestsOf(c), State: StateUnused, Request: c.Request}
 	r, err := s.Ledger.ByRequest(ctx, oneTimeID(c.ID))
 	switch {
 	case err == nil:

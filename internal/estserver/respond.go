@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"chancery/est"
@@ -66,22 +67,56 @@ func (c *call) wrap() est.Wrap {
 	return est.Wrapped
 }
 
+// Reason is the header field in which a 401 says why: plain ASCII of [maxReasonField]
+// characters at most. Its body has to be empty.
+const Reason = "Est-Reason"
+
+// maxReasonField keeps the whole header of a 401 below 1 KB, with two challenges.
+const maxReasonField = 160
+
+// fieldText gives a text as a field of the header can have it: printable ASCII, and short.
+func fieldText(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, text)
+	if len(text) > maxReasonField {
+		text = text[:maxReasonField-3] + "..."
+	}
+	return text
+}
+
+// logged gives a refusal's fields in the log. The cause is there if it says more.
+func (r *refusal) logged() []any {
+	fields := []any{"status", r.Status, "reason", r.Text}
+	if r.Err != nil && !strings.HasSuffix(r.Err.Error(), r.Text) {
+		fields = append(fields, "error", r.Err)
+	}
+	return fields
+}
+
 // refuse sends an error: plain text that a person understands (RFC 8951 §5), and with
-// 401 the challenges and nothing else, as some clients close a 401 unread and fail if
-// there is a body.
+// 401 the challenges, the words in a field of the header and nothing else, as some clients
+// close a 401 unread and fail if there is a body.
 func (s *Server) refuse(c *call, err error) {
 	r := s.refusalOf(c.r.Context(), err)
 	level := c.log.Info
-	if r.Status >= http.StatusInternalServerError {
-		level = c.log.Warn
+	if r.Status >= http.StatusInternalServerError && r.Status != http.StatusNotImplemented {
+		level = c.log.Warn // ours to mend; what is not offered is the client's mistake
 	}
-	level("an EST request was refused", "status", r.Status, "reason", r.Text, "error", r.Err)
+	level("an EST request was refused", r.logged()...)
 	if c.answered {
 		return
 	}
 	a := answer{status: r.Status, retryAfter: r.RetryAfter}
 	if r.Challenge {
 		s.challenge(c.w.Header(), r.Stale)
+		c.w.Header().Set(Reason, fieldText(r.Text))
 	} else {
 		a.mediaType, a.body = plainText, []byte(r.Text+"\n")
 	}
