@@ -132,6 +132,9 @@ func (c *Client) challenged(d denial) (*challenge, error) {
 	list := parseChallenges(d.header.Values("WWW-Authenticate"))
 	best, before := strongest(list), d.before
 	failed := &LoginError{Operation: d.errand.op, Text: words(d.media, d.body)}
+	if failed.Text == "" { // some clients cannot take a 401 with a body, so servers may say it here
+		failed.Text = words("text/plain", []byte(d.header.Get("Est-Reason")))
+	}
 	for _, one := range list {
 		failed.Realm = one.parameters["realm"]
 		if failed.Realm != "" {

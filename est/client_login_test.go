@@ -162,12 +162,13 @@ func TestLoginIsNotRepeated(t *testing.T) {
 				if r.Header.Get("Authorization") != "" {
 					w.Header()["WWW-Authenticate"] = []string{test.then}
 				}
+				w.Header().Set("Est-Reason", "the password is  spent")
 				w.WriteHeader(http.StatusUnauthorized)
 			}
 			c := s.client(t, func(c *ClientConfig) { c.Login = &Login{User: "u", Password: "p"} })
 			_, err := c.Enroll(t.Context(), device(t))
 			failed, ok := errors.AsType[*LoginError](err)
-			if !ok || failed.Realm != "x" || len(s.visited()) != test.asked {
+			if !ok || failed.Realm != "x" || failed.Text != "the password is spent" || len(s.visited()) != test.asked {
 				t.Errorf("%v after %v", err, s.visited())
 			}
 		})

@@ -26,7 +26,7 @@ It needs no flags but the directory: all else is as "chancery est enroll" was to
 systemd service of it is Type=notify; docs/est-client.md has a unit.
 
 Exit status: 0 told to end, or with --once nothing fails; 2 with --once: something fails,
-but the certificate is good; 3 there is none, or it has ended.`
+but the certificate is good; 3 there is none, or it has ended or was revoked.`
 
 func (p *program) estAgent() *cobra.Command {
 	var f estFlags
@@ -96,6 +96,11 @@ func (p *program) deviceEnd(d *device.Device, failed error) error {
 		return &deviceError{3, errors.Join(failed, errors.New("there is no certificate yet: the request waits for a decision"))}
 	case s.Current == nil, time.Now().After(s.Current.NotAfter):
 		return &deviceError{3, errors.Join(failed, errors.New("there is no certificate that is valid"))}
+	case d.Revoked(s) != nil:
+		if _, said := errors.AsType[*device.RevokedError](failed); !said {
+			failed = errors.Join(failed, d.Revoked(s))
+		}
+		return &deviceError{3, failed}
 	case failed != nil:
 		return &deviceError{2, failed}
 	}

@@ -61,7 +61,7 @@ func (p *program) estEnroll() *cobra.Command {
 // enrolled refuses to get a first certificate where a good one is, unless that is asked for.
 func enrolled(d *device.Device, o estOrder) error {
 	c := o.state.Current
-	if c == nil || o.ask.Anew || o.state.Pending != nil || time.Now().After(c.NotAfter) {
+	if c == nil || o.ask.Anew || o.state.Pending != nil || d.Revoked(o.state) != nil || time.Now().After(c.NotAfter) {
 		return nil
 	}
 	return badInput("%s has a certificate already, for %s until %s: renew it with chancery est reenroll --dir %s (--new-name for another name), or give --anew to get another one",

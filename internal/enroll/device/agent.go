@@ -72,6 +72,8 @@ func Plan(s *State, now time.Time) []Step {
 	switch {
 	case s.Pending != nil:
 		add(JobResume, now.Add(max(s.Pending.left(now), 0)))
+	case s.Current != nil && !s.Current.Revoked.IsZero(): // no server renews it
+		add(JobEnroll, now)
 	case s.Current != nil:
 		add(JobRenew, RenewAt(s.Current))
 	default:
@@ -257,6 +259,9 @@ func (d *Device) do(ctx context.Context, s *State, job Job) error {
 	case JobRenew:
 		return d.renew(ctx, s)
 	case JobEnroll:
+		if err := d.Revoked(s); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: chancery est enroll --dir %s", ErrNone, d.dir)
 	}
 	return d.resume(ctx, s)

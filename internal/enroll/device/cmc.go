@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"time"
 
 	"chancery/est"
 )
@@ -91,8 +92,32 @@ func (d *Device) Revoke(ctx context.Context, s *State, r est.Revocation) error {
 	if r.Secret == "" {
 		f.Signer = &est.ClientIdentity{Certificate: b.Chain[0], Chain: b.Chain[1:], Key: b.Key}
 	}
-	_, err = c.FullCMC(ctx, f)
-	return err
+	if _, err = c.FullCMC(ctx, f); err != nil {
+		return err
+	}
+	s.Current.Revoked = d.options.Now().UTC()
+	return d.save(s)
+}
+
+// RevokedError says that the certificate in use was revoked.
+type RevokedError struct {
+	Dir    string
+	Serial string
+	At     time.Time
+}
+
+// Error says how to go on.
+func (e *RevokedError) Error() string {
+	return fmt.Sprintf("the certificate %s was revoked on %s, and servers do not renew it: enrol again with chancery est enroll --dir %s, and what proves who asks", e.Serial, e.At.Format(time.RFC3339), e.Dir)
+}
+
+// Revoked tells with a *[RevokedError] that the certificate in use was revoked at the
+// device's own wish; nil otherwise.
+func (d *Device) Revoked(s *State) error {
+	if s.Current == nil || s.Current.Revoked.IsZero() {
+		return nil
+	}
+	return &RevokedError{d.dir, s.Current.Serial, s.Current.Revoked}
 }
 
 // Published takes the trust anchors that the server publishes by CMC (RFC 5272 §6.15): the

@@ -83,6 +83,9 @@ func (d *Device) Reenroll(ctx context.Context, s *State, ask Ask) (*Outcome, err
 	if s.Current == nil {
 		return nil, fmt.Errorf("%s: %w: enrol first", d.dir, ErrNone)
 	}
+	if err := d.Revoked(s); err != nil {
+		return nil, err
+	}
 	return d.run(ctx, s, &order{Ask: ask, op: est.SimpleReenroll})
 }
 

@@ -95,6 +95,7 @@ type Current struct {
 	NotAfter   time.Time `json:"notAfter"`
 	Linked     bool      `json:"linked,omitempty"`
 	ServerKey  bool      `json:"serverKey,omitempty"`
+	Revoked    time.Time `json:"revoked,omitzero"` // when the server did so at the device's wish
 }
 
 // Pending is a request under way: its key is durable, and it may have been sent.

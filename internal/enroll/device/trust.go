@@ -213,9 +213,10 @@ func (d *Device) client(s *State, login *est.Login) (*est.Client, error) {
 	return est.NewClient(config)
 }
 
-// identities are the certificates that can be shown: the current one first.
+// identities are the certificates that can be shown: the current one first, unless it is
+// revoked.
 func (d *Device) identities(s *State) (list []est.ClientIdentity, err error) {
-	if s.Current != nil {
+	if s.Current != nil && s.Current.Revoked.IsZero() {
 		b, err := d.bundle(s)
 		if err != nil {
 			return nil, err

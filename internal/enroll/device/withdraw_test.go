@@ -9,6 +9,39 @@ import (
 	"chancery/est"
 )
 
+// What the device had revoked is not shown or renewed, and the agent says so until there
+// is another certificate.
+func TestRevokedByItself(t *testing.T) {
+	s := start(t)
+	d := s.open(t, t.TempDir(), nil)
+	if _, err := enroll(t, d, Ask{Fingerprint: s.fingerprint()}); err != nil {
+		t.Fatal(err)
+	}
+	err := locked(t, d, nil, func(state *State) error { return d.Revoke(t.Context(), state, est.Revocation{}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := d.State()
+	if err != nil || state.Current.Revoked.IsZero() {
+		t.Fatalf("not noted: %+v, %v", state, err)
+	}
+	if shown, err := d.identities(state); err != nil || len(shown) > 0 {
+		t.Errorf("%d certificates are shown, %v", len(shown), err)
+	}
+	if _, ok := errors.AsType[*RevokedError](pass(t, d).Err); !ok {
+		t.Error("the agent says nothing")
+	}
+	if _, err := d.Reenroll(t.Context(), state, Ask{}); d.Revoked(state) == nil || err == nil || err.Error() != d.Revoked(state).Error() {
+		t.Errorf("a renewal: %v", err)
+	}
+	if _, err := enroll(t, d, Ask{}); err != nil {
+		t.Fatal(err)
+	}
+	if state, err = d.State(); err != nil || d.Revoked(state) != nil {
+		t.Errorf("the new one is revoked, too: %v", err)
+	}
+}
+
 // What a failed order was told does not count the next time; what is under way goes on as
 // it was told.
 func TestWithdraw(t *testing.T) {
