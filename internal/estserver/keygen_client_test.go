@@ -6,10 +6,13 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"net"
+	"net/http"
 	"testing"
 
 	"chancery/est"
+	"chancery/internal/ca"
 	"chancery/internal/estserver"
 )
 
@@ -78,4 +81,33 @@ func TestOwnClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerKeyGenChangesNames: ChangeSubjectName holds for made keys as for one's own (RFC
+// 7030 §4.4.1: the request is otherwise as for enrolment; RFC 6402 §2.8).
+func TestServerKeyGenChangesNames(t *testing.T) {
+	off := keyLabel(nil)
+	off.Name = "off"
+	w := newKeyWorld(t, nil, off, keyLabel(func(l *estserver.Label) {
+		l.ChangeSubject, l.Names = true, []string{"own", "*.new.example", "CN=new-*"}
+	}))
+	change := func(c est.NameChange) []byte {
+		a, err := c.Attribute()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return like(w.device).with(a).der(t)
+	}
+	next := change(est.NameChange{Subject: rawName(t, pkix.Name{CommonName: "new-1"}), SAN: rawSAN(t, "a.new.example")})
+	c := w.client(w.device)
+	m := plain(t, c.post("serverkeygen", next))
+	if m.cert.Subject.CommonName != "new-1" || len(m.cert.DNSNames) != 1 || m.cert.DNSNames[0] != "a.new.example" {
+		t.Errorf("%v %v", m.cert.Subject, m.cert.DNSNames)
+	}
+	if was := w.intended(m.cert)["changed_from"]; was == "" {
+		t.Error("the event does not say that the name changed")
+	}
+	refused(t, c.post("serverkeygen", change(est.NameChange{SAN: rawSAN(t, "a.elsewhere.example")})), http.StatusForbidden, "a.elsewhere.example")
+	refused(t, c.post("off/serverkeygen", next), http.StatusForbidden, "ChangeSubjectName")
+	refused(t, w.client(w.certify("device", ca.Subject{CommonName: "another"})).post("serverkeygen", next), http.StatusForbidden, "RFC 6402")
 }
