@@ -22,10 +22,12 @@ func TestDelegatesOfEST(t *testing.T) {
 	for profile, test := range map[string]struct {
 		names []string
 		want  []asn1.ObjectIdentifier
+		usage x509.KeyUsage
 	}{
-		"est-server":     {[]string{"ca.example"}, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 28}}},
-		"key-generation": {nil, nil},
-		"cmc-responder":  {nil, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 27}}},
+		"est-server":     {[]string{"ca.example"}, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 28}}, x509.KeyUsageDigitalSignature},
+		"key-generation": {nil, nil, x509.KeyUsageDigitalSignature},
+		// Requests are encrypted to its key as well (RFC 5280 §4.2.1.3).
+		"cmc-responder": {nil, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 27}}, x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement},
 	} {
 		req := ca.Request{ID: "core:" + profile, By: by, Key: newKey(t).Public(), Profile: profile, Names: names(t, test.names...), Detail: map[string]string{"for": "EST"}}
 		if test.names == nil {
@@ -40,7 +42,7 @@ func TestDelegatesOfEST(t *testing.T) {
 			continue
 		}
 		cert := parse(t, r.DER)
-		if cert.KeyUsage != x509.KeyUsageDigitalSignature || cert.IsCA {
+		if cert.KeyUsage != test.usage || cert.IsCA {
 			t.Errorf("%s: key usage %v, authority %t", profile, cert.KeyUsage, cert.IsCA)
 		}
 		for _, oid := range test.want {
