@@ -170,6 +170,7 @@ func (e *estError) Unwrap() error { return e.err }
 func (e *estError) next() string {
 	refused, server := errors.AsType[*est.ServerError](e.err)
 	_, busy := errors.AsType[*durable.BusyError](e.err)
+	_, changed := errors.AsType[*est.MismatchError](e.err)
 	switch {
 	case errors.Is(e.err, device.ErrNobody):
 		return "\nAsk the CA's people for the fingerprint of its root and give it: --fingerprint sha256:HEX (where the CA is a chancery: chancery ca root --fingerprint)"
@@ -177,6 +178,8 @@ func (e *estError) next() string {
 		return "\nEnrol first: chancery est enroll --server URL --name NAME --dir DIR"
 	case server && refused.Why == est.OnlyImplicit:
 		return "\nThe switches are --keep-implicit, and --allow-implicit-secrets for passwords and keys"
+	case changed:
+		return "\nThe switch that takes it as it is: --accept-changed"
 	case busy:
 		return "\nAn agent at work lets others in between its passes"
 	}
@@ -204,6 +207,8 @@ func estStatusOf(err error) (status int, ok bool) {
 	_, redirect := errors.AsType[*est.RedirectError](ours.err)
 	_, busy := errors.AsType[*durable.BusyError](ours.err)
 	_, kept := errors.AsType[*keptError](ours.err)
+	_, revoked := errors.AsType[*device.RevokedError](ours.err)
+	login = login || revoked
 	full, isFull := errors.AsType[*est.FullError](ours.err)
 	pending = pending || isFull && full.Pending
 	refusedFully := isFull && full.HTTP < http.StatusInternalServerError

@@ -202,7 +202,12 @@ password itself has to be kept, sealed with a key from the key store: only --cmc
 			if err != nil {
 				return err
 			}
-			return p.show(made, func(w io.Writer) {
+			shown := oneTimeMade{made, in.Names, in.Labels}
+			shown.Expires = in.Expires
+			if !p.json && len(in.Names) == 0 {
+				p.warn("it may enrol what its label's names say, and a label that says none lets nothing pass: give --name PATTERN, or see chancery%s est label list", p.again())
+			}
+			return p.show(shown, func(w io.Writer) {
 				pairs(w, [2]string{"id", made.ID}, [2]string{"user", made.User}, [2]string{"password", made.Password}, [2]string{"names", strings.Join(in.Names, " ")},
 					[2]string{"expires", moment(in.Expires)})
 				fmt.Fprintln(w, "\nThe password is not shown again.")
@@ -212,6 +217,13 @@ password itself has to be kept, sealed with a key from the key store: only --cmc
 	grantFlags(cmd, &in.Grant, &expires)
 	cmd.Flags().BoolVar(&in.CMC, "cmc", false, "keep it, sealed, as a shared secret of CMC")
 	return cmd
+}
+
+// oneTimeMade is a password with what it is good for.
+type oneTimeMade struct {
+	estserver.CredentialMade
+	Names  []string `json:"names,omitempty"`
+	Labels []string `json:"labels,omitempty"`
 }
 
 func (p *program) estOneTimeList() *cobra.Command {
@@ -234,7 +246,7 @@ func (p *program) estOneTimeList() *cobra.Command {
 				}
 				fmt.Fprintln(w, "ID\tSTATE\tUSER\tCREATED\tEXPIRES\tLABELS\tNAMES\tDIGEST\tCERTIFICATE")
 				for _, c := range all.Passwords {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, orDash(c.User), day(c.Created), orDash(day(c.Expires)), labelsOf(c.Labels),
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, orDash(c.User), moment(c.Created), orDash(moment(c.Expires)), labelsOf(c.Labels),
 						orDash(strings.Join(c.Names, " ")), orDash(strings.Join(c.Digest, " ")), orDash(c.Serial))
 				}
 			})

@@ -61,7 +61,7 @@ A symmetric key is kept encrypted; who has the database has not the key.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&symmetric, "symmetric", false, "an AES key, in hex on the first line of standard input")
-	flags.StringVar(&in.ID, "id", "", "the identifier in `HEX`")
+	flags.StringVar(&in.ID, "id", "", "the identifier in `HEX`; devices of this program name it hex:HEX")
 	flags.StringVar(&in.Comment, "comment", "", "a line of `TEXT` for people")
 	return cmd
 }

@@ -57,7 +57,7 @@ func showESTRequests(w io.Writer, out estserver.RequestsShown) {
 	}
 	fmt.Fprintln(w, "ID\tSTATE\tLABEL\tOPERATION\tASKED\tUNTIL\tWHO\tSUBJECT AND NAMES")
 	for _, r := range out.Requests {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stateOf(r), orDash(r.Label), r.Operation, day(r.Created), day(r.Expires), r.Identity,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, stateOf(r), orDash(r.Label), r.Operation, moment(r.Created), moment(r.Expires), r.Identity,
 			strings.TrimSpace(r.Subject+" "+strings.Join(r.Names, " ")))
 	}
 	if out.Cursor != "" {
@@ -101,7 +101,11 @@ func (p *program) estDecide(verb, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.showESTRequest(r)
+			if err := p.showESTRequest(r); err != nil || p.json {
+				return err
+			}
+			fmt.Fprintf(p.out, "\nThe device hears it when it repeats its request: by itself while chancery est enroll or\nest agent runs there, otherwise by the same command again.\n")
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, as one line of `TEXT`")

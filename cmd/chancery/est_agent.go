@@ -104,6 +104,9 @@ func (p *program) deviceEnd(d *device.Device, failed error) error {
 	case failed != nil:
 		return &deviceError{2, failed}
 	}
+	if p.json {
+		(&progress{out: p.out}).line(map[string]any{"event": "finished", "serial": s.Current.Serial, "notAfter": s.Current.NotAfter, "renew": device.RenewAt(s.Current)})
+	}
 	return nil
 }
 

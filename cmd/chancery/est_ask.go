@@ -105,6 +105,13 @@ func (p *program) fetchAnchors(ctx context.Context, d *device.Device, w anchorsW
 			return err
 		}
 	}
+	if p.json {
+		for _, a := range shown {
+			(&progress{out: p.out}).line(a)
+		}
+		(&progress{out: p.out}).line(map[string]any{"event": "finished", "certificates": len(shown)})
+		return nil
+	}
 	return p.show(shown, func(out io.Writer) {
 		for _, a := range shown {
 			kind := "leads to one"

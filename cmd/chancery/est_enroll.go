@@ -5,10 +5,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -116,7 +118,7 @@ TLS, to the device's present certificate if its key may decrypt, or to the key t
 	f.addLogin(cmd)
 	f.addWanted(cmd)
 	estTexts(cmd,
-		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it, hex:… for octets"},
+		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it: a text, or hex:… for octets, as \"chancery est key add --id\" has them"},
 		textFlag{&f.sealCert, "seal-to-cert", "encrypted to the key of this certificate: PEM `FILE`"},
 		textFlag{&f.sealKey, "seal-to-key", "PEM `FILE` with its key"})
 	cmd.Flags().BoolVar(&f.plainKey, "plain", false, "take the key without encryption beside TLS")
@@ -170,6 +172,9 @@ func (p *program) estConfigure(cmd *cobra.Command, d *device.Device, f *estFlags
 		configure = d.ConfigureAnew
 	}
 	state, err := configure(func(s *device.Settings) error {
+		if f.server == "" && s.Server == "" && cmd.Name() == "reenroll" {
+			return fmt.Errorf("%s: %w", d.Dir(), device.ErrNone)
+		}
 		if f.server == "" && s.Server == "" {
 			return &usageError{cmd: cmd, text: "something is missing: the EST server (--server https://HOST)"}
 		}
@@ -197,6 +202,9 @@ func (p *program) estConfigure(cmd *cobra.Command, d *device.Device, f *estFlags
 
 // estInput tells mistakes in what was typed from troubles with files.
 func estInput(err error) error {
+	if errors.Is(err, device.ErrNone) {
+		return err
+	}
 	switch err.(type) {
 	case *device.FileError, *usageError, *inputError:
 		return err
@@ -352,9 +360,12 @@ func sorted(name string, s *device.Settings) {
 	}
 }
 
+// serialNumber is how label patterns write the attribute.
+var serialNumber = regexp.MustCompile(`(?i)((?:^|,)\s*)SN\s*=`)
+
 // subjectDER reads a subject as people write it.
 func subjectDER(text string) ([]byte, error) {
-	parsed, err := parseSubject(text)
+	parsed, err := parseSubject(serialNumber.ReplaceAllString(text, "${1}serialNumber="))
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ Next, in another terminal:
       --server %[2]s -d NAME
   LEGO_CA_CERTIFICATES=root.pem lego --server %[2]s \
       --accept-tos --email YOU@EXAMPLE --domains NAME --http run
+  chancery%[1]s est otp add --name NAME    a password for a device that enrols over EST
   chancery%[1]s cert list                  what was issued
 
 Ctrl-C stops the server; chancery serve starts it again with the same authority.

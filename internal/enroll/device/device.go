@@ -34,6 +34,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"chancery/est"
@@ -145,7 +146,7 @@ func Open(dir string, o Options) (*Device, error) {
 		err = owned.Entries(dir)
 	}
 	if refusal, ok := errors.AsType[*owned.Refusal](err); ok {
-		return nil, &FileError{Path: refusal.Path, Reason: refusal.Reason}
+		return nil, &FileError{Path: refusal.Path, Reason: strings.ReplaceAll(refusal.Reason, "with --data", "with --dir")}
 	}
 	if err != nil {
 		return nil, durable.Explain(err, dir)

@@ -422,7 +422,7 @@ func TestFilesOfOthers(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*Settings){
-		"a bad address": func(s *Settings) { s.IP = []string{"1.2.3"} }, "a bad URI": func(s *Settings) { s.URI = []string{"x"} },
+		"a bad address": func(s *Settings) { s.IP = []string{"1.2.3"} }, "a bad URI": func(s *Settings) { s.URI = []string{"x"} }, "a space in a name": func(s *Settings) { s.DNS = []string{"bad name"} },
 		"an unknown key": func(s *Settings) { s.KeyType = "dsa" }, "no way to link": func(s *Settings) { s.Linking = "perhaps" }, "an old TLS": func(s *Settings) { s.MaxTLS = "1.1" },
 		"plain HTTP": func(s *Settings) { s.Server = "http://x" }, "a name that is not ASCII": func(s *Settings) { s.DNS = []string{"ä.example"} },
 	} {

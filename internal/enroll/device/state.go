@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"chancery/cms"
@@ -179,6 +180,11 @@ func (s Settings) nameless() bool {
 // Request is what is asked for.
 func (s Settings) Request() (est.Request, error) {
 	r := est.Request{Subject: s.Subject, DNSNames: s.DNS, EmailAddresses: s.Email}
+	for _, text := range s.DNS {
+		if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return r, fmt.Errorf("%.60q is no DNS name: letters, digits, hyphens and dots; others are written as xn--…", text)
+		}
+	}
 	for _, text := range s.IP {
 		ip := net.ParseIP(text)
 		if ip == nil {
