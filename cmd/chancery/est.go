@@ -178,6 +178,8 @@ func (e *estError) next() string {
 		return "\nEnrol first: chancery est enroll --server URL --name NAME --dir DIR"
 	case server && refused.Why == est.OnlyImplicit:
 		return "\nThe switches are --keep-implicit, and --allow-implicit-secrets for passwords and keys"
+	case unreachable(e.err):
+		return "\nNothing was sent: see that the address is right and the server runs, and try again"
 	case changed:
 		return "\nThe switch that takes it as it is: --accept-changed"
 	case busy:
