@@ -40,3 +40,7 @@ func (o origin) String() string {
 func (o origin) problem(key, text string) Problem {
 	return Problem{Source: o.source, Line: o.line, Column: o.column, Key: key, Text: text}
 }
+
+// ProblemAt gives what is wrong with a key, of a list's table as "est.label[1].names",
+// with the place where it was set; what no file has set is without one.
+func (c *Config) ProblemAt(key, text string) Problem { return c.origins[key].problem(key, text) }

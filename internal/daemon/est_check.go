@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"cmp"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"chancery/internal/ca"
@@ -18,7 +21,7 @@ func Check(c *config.Config) error {
 	if !c.EST.Enabled {
 		return nil
 	}
-	var problems config.Problems
+	problems := patternProblems(c)
 	note := func(key string, err error) {
 		for _, one := range parts(err) {
 			problems = append(problems, config.Problem{Key: key, Text: one.Error()})
@@ -37,6 +40,21 @@ func Check(c *config.Config) error {
 		return problems
 	}
 	return nil
+}
+
+// patternProblems judges the patterns of all labels, each at its place in the file.
+func patternProblems(c *config.Config) (problems config.Problems) {
+	for i, l := range c.EST.Labels {
+		for word, list := range map[string][]string{"names": l.Names, "ra_names": l.RANames} {
+			for _, text := range list {
+				if err := estserver.CheckPattern(text); err != nil {
+					problems = append(problems, c.ProblemAt(fmt.Sprintf("est.label[%d].%s", i+1, word), err.Error()))
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(problems, func(a, b config.Problem) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key)) })
+	return problems
 }
 
 // checkRoom makes the room with a store and an authority that are never used.

@@ -15,6 +15,7 @@ import (
 //	*                         everything
 //	gw.example, 192.0.2.7     this name, in the alternative names or as common name
 //	*.iot.example             every name below it, at any depth
+//	gw-*.example              any other "*" in a host name stands within one label
 //	{serial}.iot.example      with what is known of who asks: {serial}, {cn}, {user}; a host
 //	                          name, whatever that is: "ip:{cn}" for an address
 //	192.0.2.0/24              every address of the network
@@ -53,6 +54,12 @@ var attributeWords = []string{"CN", "SN", "O", "OU", "C", "L", "ST"}
 
 var patternKinds = []ca.IdentifierType{ca.TypeDNS, ca.TypeIP, ca.TypeEmail, ca.TypeURI, ca.TypePermanentID, ca.TypeHardwareModule}
 
+// CheckPattern tells what is wrong with a pattern of a label's names; nil: nothing.
+func CheckPattern(text string) error {
+	_, err := parsePattern(text)
+	return err
+}
+
 // parsePattern reads a pattern; the error says what is wrong with it.
 func parsePattern(text string) (pattern, error) {
 	switch text {
@@ -79,7 +86,7 @@ func parsePattern(text string) (pattern, error) {
 	case strings.Contains(bare, "/") && (p.kind == "" || p.kind == ca.TypeIP) && p.attribute == "":
 		var err error
 		if p.network, err = netip.ParsePrefix(p.text); err != nil {
-			return p, fmt.Errorf("the pattern %q is no network such as 192.0.2.0/24: %w", text, err)
+			return p, fmt.Errorf("the pattern %q is no network: write an address and the number of bits, as 192.0.2.0/24 or 2001:db8::/32", text)
 		}
 	case strings.Count(bare, "*") > 1:
 		return p, fmt.Errorf("the pattern %q has more than one *", text)
@@ -87,7 +94,19 @@ func parsePattern(text string) (pattern, error) {
 	if p.attribute == "" {
 		p.means = p.kindOf(bare)
 	}
+	if p.means == ca.TypeDNS && strings.ContainsAny(bare, ":=/") {
+		return p, fmt.Errorf("the pattern %q is no host name, and begins with no kind of names or attribute that is known; there are %s, and %s", text, kindWords(), strings.Join(attributeWords, "=, ")+"=")
+	}
 	return p, nil
+}
+
+// kindWords lists the kinds for messages.
+func kindWords() string {
+	words := make([]string, len(patternKinds))
+	for i, kind := range patternKinds {
+		words[i] = string(kind) + ":"
+	}
+	return strings.Join(words, ", ")
 }
 
 // kindOf tells of which kind of names the pattern speaks: of the one that it names, or
@@ -145,7 +164,7 @@ func (p pattern) fitsName(n ca.Identifier, fields map[string]string) bool {
 		given, err := ca.IP(text)
 		return err == nil && given == n || glob(text, n.Value())
 	case ca.TypeDNS:
-		return glob(lower(text), n.Value())
+		return globHost(lower(text), n.Value())
 	}
 	return glob(text, n.Value())
 }
@@ -181,6 +200,19 @@ func glob(text, value string) bool {
 		return text == value
 	}
 	return len(value) > len(before)+len(after) && strings.HasPrefix(value, before) && strings.HasSuffix(value, after)
+}
+
+// globHost compares with a pattern of host names: a "*" at its beginning with a dot behind
+// it, or alone, stands for labels at any depth, and any other stands within one label.
+func globHost(text, value string) bool {
+	if !glob(text, value) {
+		return false
+	}
+	before, after, star := strings.Cut(text, "*")
+	if !star || text == "*" || before == "" && strings.HasPrefix(after, ".") {
+		return true
+	}
+	return !strings.Contains(value[len(before):len(value)-len(after)], ".")
 }
 
 func lower(s string) string { return strings.ToLower(s) }

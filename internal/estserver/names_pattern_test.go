@@ -25,6 +25,15 @@ func TestPatterns(t *testing.T) {
 		{"*.iot.example", "dns", "iot.example", false},
 		{"*.iot.example", "dns", "xiot.example", false},
 		{"*.iot.example", "dns", "a.iot.example.evil.example", false},
+		{"gw-*.example", "dns", "gw-7.example", true},
+		{"gw-*.example", "dns", "gw-7.evil.example", false},
+		{"gw-*", "dns", "gw-7", true},
+		{"gw-*", "dns", "gw-7.evil", false},
+		{"*-gw.example", "dns", "a-gw.example", true},
+		{"*-gw.example", "dns", "a.b-gw.example", false},
+		{"gw.*.example", "dns", "gw.a.example", true},
+		{"gw.*.example", "dns", "gw.a.b.example", false},
+		{"dns:*", "dns", "a.b.example", true},
 		{"{serial}.iot.example", "dns", "a17.iot.example", true},
 		{"{serial}.iot.example", "dns", "a18.iot.example", false},
 		{"{user}.iot.example", "dns", ".iot.example", false},
@@ -118,6 +127,8 @@ func TestAttributePatterns(t *testing.T) {
 		{"gw.example", "CN", "gw.example", true},
 		{"*.example", "CN", "gw.example", true},
 		{"*.example", "CN", "gw", false},
+		{"gw-*.example", "CN", "gw-7.example", true},
+		{"gw-*.example", "CN", "gw-7.evil.example", false},
 		{"dev7", "CN", "dev7", true},
 		{"*.example", "O", "gw.example", false},
 		{"uri:urn:x", "CN", "urn:x", false},
@@ -132,7 +143,7 @@ func TestAttributePatterns(t *testing.T) {
 			t.Errorf("%q lets %s=%q pass: %v", test.pattern, test.word, test.value, got)
 		}
 	}
-	for _, bad := range []string{"", "CN=", "uri:", "a*b*c", "{name}.example", "a}b", "192.0.2.0/99", "host/24", strings.Repeat("a", 600)} {
+	for _, bad := range []string{"", "CN=", "uri:", "a*b*c", "{name}.example", "a}b", "192.0.2.0/99", "host/24", "otherName:*", "OTHER=*", "dns:a:b", "rid:1.2", strings.Repeat("a", 600)} {
 		if _, err := parsePattern(bad); err == nil {
 			t.Errorf("%.40q is a pattern", bad)
 		}
