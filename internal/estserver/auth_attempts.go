@@ -63,22 +63,19 @@ func (a *attempts) block(key string, c *call, wait time.Duration) (closed bool) 
 // failed counts a wrong password and gives the challenge to send another. The reason
 // is for the log: a client is told no more than that it was wrong.
 func (s *Server) failed(c *call, user, reason string) error {
-	s.count(c, s.Attempts, attemptKey(user, c), user)
-	s.count(c, s.AddressAttempts, addressKey(c), user)
+	for key, by := range map[string]Limit{attemptKey(user, c): s.Attempts, addressKey(c): s.AddressAttempts} {
+		if by == nil {
+			continue
+		}
+		wait, ok := by(key, c.now)
+		if ok {
+			continue
+		}
+		if s.attempts.block(key, c, wait) {
+			c.log.Error("so many log-ins fail that nobody can log in with a password for a moment", "user", user, "wait", wait)
+			continue
+		}
+		c.log.Warn("too many wrong passwords", "user", user, "wait", wait, "any_user", key == addressKey(c))
+	}
 	return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: reason}
-}
-
-func (s *Server) count(c *call, by Limit, key, user string) {
-	if by == nil {
-		return
-	}
-	wait, ok := by(key, c.now)
-	if ok {
-		return
-	}
-	if s.attempts.block(key, c, wait) {
-		c.log.Error("so many log-ins fail that nobody can log in with a password for a moment", "user", user, "wait", wait)
-		return
-	}
-	c.log.Warn("too many wrong passwords", "user", user, "wait", wait, "any_user", key == addressKey(c))
 }

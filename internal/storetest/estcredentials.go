@@ -123,6 +123,27 @@ func sameCredential(a, b estserver.Credential) bool {
 		a.Created.Equal(b.Created) && a.Expires.Equal(b.Expires)
 }
 
+// selectedCredentials leaves out what ended, for a user with a standing password and three
+// others.
+func selectedCredentials(ctx context.Context, t *testing.T, s ESTStore) {
+	ended := estserver.Credential{ID: ca.NewID(), User: "häns", OneTime: true, Digest: []byte("ended"), Created: base, Expires: base.Add(time.Hour)}
+	if err := s.AddCredential(ctx, ended, eventOf("est-password.added", ended.ID)); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Time]int{base: 5, base.Add(time.Hour): 4} {
+		if list, err := s.Credentials(ctx, estserver.CredentialQuery{User: "häns", Limit: 10, Now: at, Spent: at}); err != nil || len(list) != want {
+			t.Errorf("%d credentials at %v, %v; want %d", len(list), at, err, want)
+		}
+	}
+	// None of them is spent.
+	if list, err := s.Credentials(ctx, estserver.CredentialQuery{User: "häns", Limit: 3, Now: base, Spent: base}); err != nil || len(list) != 3 {
+		t.Errorf("%d credentials, %v; want 3", len(list), err)
+	}
+	if err := s.RemoveCredential(ctx, ended.ID, eventOf("est-password.removed", ended.ID)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func credentials(ctx context.Context, t *testing.T, s ESTStore) {
 	add := func(c estserver.Credential) error {
 		return s.AddCredential(ctx, c, eventOf("est-user.added", c.ID))
@@ -156,22 +177,7 @@ func credentials(ctx context.Context, t *testing.T, s ESTStore) {
 	if few, err := s.Credentials(ctx, estserver.CredentialQuery{User: "häns", Limit: 2, Now: base}); err != nil || len(few) != 2 || few[0].ID != standing.ID {
 		t.Errorf("%d of two credentials, %v", len(few), err)
 	}
-	ended := estserver.Credential{ID: ca.NewID(), User: "häns", OneTime: true, Digest: []byte("ended"), Created: base, Expires: base.Add(time.Hour)}
-	if err := add(ended); err != nil {
-		t.Fatal(err)
-	}
-	for at, want := range map[time.Time]int{base: 5, base.Add(time.Hour): 4} {
-		if list, err := s.Credentials(ctx, estserver.CredentialQuery{User: "häns", Limit: 10, Now: at, Spent: at}); err != nil || len(list) != want {
-			t.Errorf("%d credentials at %v, %v; want %d", len(list), at, err, want)
-		}
-	}
-	// None of them is spent.
-	if list, err := s.Credentials(ctx, estserver.CredentialQuery{User: "häns", Limit: 3, Now: base, Spent: base}); err != nil || len(list) != 3 {
-		t.Errorf("%d credentials, %v; want 3", len(list), err)
-	}
-	if err := s.RemoveCredential(ctx, ended.ID, eventOf("est-password.removed", ended.ID)); err != nil {
-		t.Fatal(err)
-	}
+	selectedCredentials(ctx, t, s)
 	if got, err := s.CredentialByDigest(ctx, passwords[1].Digest); err != nil || !sameCredential(got, passwords[1]) {
 		t.Errorf("by digest: %+v, %v", got, err)
 	}
