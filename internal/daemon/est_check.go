@@ -21,7 +21,7 @@ func Check(c *config.Config) error {
 	if !c.EST.Enabled {
 		return nil
 	}
-	problems := patternProblems(c)
+	var problems config.Problems
 	note := func(key string, err error) {
 		for _, one := range parts(err) {
 			problems = append(problems, config.Problem{Key: key, Text: one.Error()})
@@ -34,6 +34,8 @@ func Check(c *config.Config) error {
 	profiles, err := loadProfiles(c.Profiles)
 	note("profiles", err)
 	if len(problems) == 0 {
+		problems = patternProblems(c)
+		withoutBadPatterns(in.Labels) // which would be told again, without their place
 		note("est", checkRoom(in, profiles))
 	}
 	if len(problems) > 0 {
@@ -55,6 +57,20 @@ func patternProblems(c *config.Config) (problems config.Problems) {
 	}
 	slices.SortStableFunc(problems, func(a, b config.Problem) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key)) })
 	return problems
+}
+
+// withoutBadPatterns puts a good pattern in the place of each bad one.
+func withoutBadPatterns(labels []estserver.Label) {
+	for i := range labels {
+		for _, list := range []*[]string{&labels[i].Names, &labels[i].RANames} {
+			*list = slices.Clone(*list)
+			for j, text := range *list {
+				if estserver.CheckPattern(text) != nil {
+					(*list)[j] = "own"
+				}
+			}
+		}
+	}
 }
 
 // checkRoom makes the room with a store and an authority that are never used.
