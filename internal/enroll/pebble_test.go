@@ -103,7 +103,7 @@ func startPebble(t *testing.T, binary string, mac []byte) (directory string, way
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "-config", filepath.Join(dir, "config.json"), "-strict")
-	cmd.Env = append(os.Environ(), "PEBBLE_WFE_NONCEREJECT=40")
+	cmd.Env = append(os.Environ(), "PEBBLE_WFE_NONCEREJECT=25")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
