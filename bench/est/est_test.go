@@ -30,12 +30,12 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var r report
-	for _, name := range []string{"chancery", "floor"} {
+	for _, name := range servers {
 		if err := r.server(t.Context(), o, task{name: name, dir: t.TempDir()}); err != nil {
 			t.Fatal(name, err)
 		}
 	}
-	if len(r.all) != 2*2*2*2 {
+	if len(r.all) != len(servers)*2*2*2 {
 		t.Fatalf("%d measurements", len(r.all))
 	}
 	for _, f := range r.all {

@@ -75,15 +75,19 @@ func (r *report) print() {
 	fmt.Fprintln(w, "| operation\t| connections\t| clients\t| server\t| enrolments/s\t| p50 ms\t| p99 ms\t| CPU ms\t| client ms\t| batches\t| commits\t|")
 	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
 	for _, k := range r.kinds() {
-		for _, server := range []string{"chancery", "floor"} {
+		for _, server := range servers {
 			r.line(w, k, server)
 		}
 	}
-	fmt.Fprintln(w, "\n| chancery : floor\t| connections\t| clients\t| enrolments/s\t| CPU\t|")
-	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t|")
+	fmt.Fprintln(w, "\n| ratio\t| connections\t| clients\t| floor: enrolments/s\t| floor: CPU\t| plain: enrolments/s\t| plain: CPU\t|")
+	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
 	for _, k := range r.kinds() {
-		fmt.Fprintf(w, "| %s\t| %s\t| %d\t| %s\t| %s\t|\n", k.operation, k.way, k.clients,
-			spread(r.ratios(k, func(f figures) float64 { return f.rate }), "%.2f"), spread(r.ratios(k, func(f figures) float64 { return ms(f.cpu) }), "%.2f"))
+		fmt.Fprintf(w, "| %s\t| %s\t| %d\t|", k.operation, k.way, k.clients)
+		for _, other := range servers[1:] {
+			fmt.Fprintf(w, " %s\t| %s\t|", spread(r.ratios(k, other, func(f figures) float64 { return f.rate }), "%.2f"),
+				spread(r.ratios(k, other, func(f figures) float64 { return ms(f.cpu) }), "%.2f"))
+		}
+		fmt.Fprintln(w)
 	}
 }
 
@@ -96,8 +100,9 @@ func (r *report) line(w io.Writer, k kind, server string) {
 		value("%.2f", func(f figures) float64 { return f.commits }))
 }
 
-func (r *report) ratios(k kind, of func(figures) float64) []float64 {
-	ours, floors := r.values(k, "chancery", of), r.values(k, "floor", of)
+// ratios are chancery's figures by another server's.
+func (r *report) ratios(k kind, other string, of func(figures) float64) []float64 {
+	ours, floors := r.values(k, servers[0], of), r.values(k, other, of)
 	var all []float64
 	for i := range min(len(ours), len(floors)) {
 		if floors[i] > 0 {

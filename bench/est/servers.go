@@ -40,7 +40,7 @@ func launch(ctx context.Context, o options, t task) (*server, error) {
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if t.name == "floor" {
+	if t.name != "chancery" {
 		return launchFloor(ctx, t)
 	}
 	return launchChancery(ctx, o, t)
@@ -52,7 +52,7 @@ func launchFloor(ctx context.Context, t task) (*server, error) {
 		return nil, err
 	}
 	s := &server{command: exec.Command(program)}
-	s.command.Env = append(os.Environ(), floorDirectory+"="+t.dir, "GOGC=300") // as chancery sets itself
+	s.command.Env = append(os.Environ(), floorDirectory+"="+t.dir, floorKind+"="+t.name, "GOGC=300") // as chancery sets itself
 	if err := s.start(t.dir); err != nil {
 		return nil, err
 	}
