@@ -85,13 +85,14 @@ func (p *program) root() *cobra.Command {
 func group(use, short, long string) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Long: long, SuggestionsMinimumDistance: 2, DisableFlagsInUseLine: true}
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.Flags().SetInterspersed(false) // what follows a word that is no command is not for the group to judge
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
 		text := fmt.Sprintf("there is no command %q", cmd.CommandPath()+" "+args[0])
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			text += fmt.Sprintf("; did you mean %q?", cmd.CommandPath()+" "+strings.Join(near, `" or "`+cmd.CommandPath()+" "))
+			text += `; did you mean "` + cmd.CommandPath() + " " + strings.Join(near, `" or "`+cmd.CommandPath()+" ") + `"?`
 		}
 		return &usageError{cmd: cmd, text: text}
 	}

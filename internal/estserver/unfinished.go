@@ -40,18 +40,31 @@ func unfinishedKey(c *call, ask *Ask) ([sha256.Size]byte, error) {
 }
 
 // take gives the id of the request that failed before, and forgets it; "": there is none.
-func (u *unfinished) take(key [sha256.Size]byte, now time.Time) string {
+// While nothing has failed it costs nothing.
+func (u *unfinished) take(c *call, ask *Ask) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if len(u.ids) == 0 {
+		return ""
+	}
+	key, err := unfinishedKey(c, ask)
 	r := u.ids[key]
+	if err != nil || r.id == "" {
+		return "" // a key that cannot be encoded is the core's to refuse
+	}
 	delete(u.ids, key)
-	if !now.Before(r.till) {
+	if !c.now.Before(r.till) {
 		return ""
 	}
 	return r.id
 }
 
-func (u *unfinished) keep(key [sha256.Size]byte, id string, now time.Time) {
+func (u *unfinished) keep(c *call, ask *Ask, id string) {
+	key, err := unfinishedKey(c, ask)
+	if err != nil {
+		return
+	}
+	now := c.now
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ids == nil {
@@ -68,11 +81,7 @@ func (u *unfinished) keep(key [sha256.Size]byte, id string, now time.Time) {
 // issueOnce is the core's Issue for a request that has no lasting id: a repeat of one
 // that failed with its outcome unknown goes on with that.
 func (s *Server) issueOnce(ctx context.Context, c *call, ask *Ask, req ca.Request) (ca.Record, error) {
-	key, err := unfinishedKey(c, ask)
-	if err != nil {
-		return ca.Record{}, err
-	}
-	if before := s.unfinished.take(key, c.now); before != "" {
+	if before := s.unfinished.take(c, ask); before != "" {
 		again := req
 		again.ID = before
 		record, err := s.Authority.Issue(ctx, again)
@@ -80,7 +89,7 @@ func (s *Server) issueOnce(ctx context.Context, c *call, ask *Ask, req ca.Reques
 		case err == nil && record.RevokedAt.IsZero():
 			return record, nil
 		case unknown(err):
-			s.unfinished.keep(key, before, c.now)
+			s.unfinished.keep(c, ask, before)
 			return record, err
 		}
 		// It came to nothing for good: it was revoked, or would be another one now.
@@ -90,7 +99,7 @@ func (s *Server) issueOnce(ctx context.Context, c *call, ask *Ask, req ca.Reques
 	}
 	record, err := s.Authority.Issue(ctx, req)
 	if unknown(err) {
-		s.unfinished.keep(key, req.ID, c.now)
+		s.unfinished.keep(c, ask, req.ID)
 	}
 	return record, err
 }
