@@ -30,6 +30,7 @@ var servers = []string{"chancery", "floor", "plain"}
 type options struct {
 	clients []int
 	ways    []string
+	servers []string
 	count   int
 	rounds  int
 	dir     string
@@ -69,6 +70,7 @@ func parse(args []string) (o options, limit time.Duration, err error) {
 	flags := flag.NewFlagSet("est", flag.ContinueOnError)
 	clients := flags.String("clients", "1,8,32", "numbers of clients at a time")
 	ways := flags.String("connections", "kept,fresh", "kept: one connection for each client; fresh: one for each enrolment")
+	names := flags.String("servers", strings.Join(servers, ","), "which are measured")
 	flags.IntVar(&o.count, "count", 2000, "enrolments of each measurement over kept connections; a quarter over fresh ones")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often everything is measured, in turn")
 	flags.StringVar(&o.dir, "dir", "", "where the servers keep their data: a real disk, or commits cost nothing (default: the directory for temporary files)")
@@ -89,6 +91,12 @@ func parse(args []string) (o options, limit time.Duration, err error) {
 	for _, way := range o.ways {
 		if !slices.Contains([]string{"kept", "fresh"}, way) {
 			return o, 0, fmt.Errorf("-connections: %q is neither kept nor fresh", way)
+		}
+	}
+	o.servers = strings.Split(*names, ",")
+	for _, name := range o.servers {
+		if !slices.Contains(servers, name) {
+			return o, 0, fmt.Errorf("-servers: %q is none of %s", name, strings.Join(servers, ", "))
 		}
 	}
 	if o.count < 4 || o.rounds < 1 || flags.NArg() > 0 {
@@ -116,7 +124,7 @@ func measure(ctx context.Context, o options) error {
 	var r report
 	defer func() { r.print() }()
 	for round := range o.rounds {
-		for _, name := range servers {
+		for _, name := range o.servers {
 			if err := r.server(ctx, o, task{name: name, dir: filepath.Join(dir, fmt.Sprintf("%s-%d", name, round)), round: round}); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
