@@ -54,7 +54,7 @@ func Start(addr string) (*Server, error) {
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	l, p, err := listen(net.JoinHostPort(host, port))
+	l, p, err := Listen(net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("dnstest: %w", err)
 	}
@@ -79,8 +79,10 @@ func Start(addr string) (*Server, error) {
 	return s, nil
 }
 
-// listen finds a port that is free for TCP and for UDP.
-func listen(addr string) (net.Listener, net.PacketConn, error) {
+// Listen listens on one port by TCP and by UDP. addr is as for [Start]. Which port
+// is free for one of them says nothing of the other, so that with port 0 both are
+// got together, and again with another port if that fails.
+func Listen(addr string) (net.Listener, net.PacketConn, error) {
 	var last error
 	for range 20 {
 		l, err := net.Listen("tcp", addr)

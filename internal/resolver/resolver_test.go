@@ -235,11 +235,12 @@ func folding(q *dns.Msg) *dns.Msg {
 	return reply(q, func(m *dns.Msg) { m.Question[0].Name = strings.ToLower(m.Question[0].Name) })
 }
 
-// overTCP serves the same address over TCP.
-func overTCP(t *testing.T, addr string, answer func(*dns.Msg) *dns.Msg) (asked *atomic.Int64) {
+// rawBoth is a server like raw whose port also serves TCP.
+func rawBoth(t *testing.T, replies func(*dns.Msg) []*dns.Msg, answer func(*dns.Msg) *dns.Msg) (addr string, asked *atomic.Int64) {
 	t.Helper()
-	l, err := net.Listen("tcp", addr)
+	l, p, err := dnstest.Listen("127.0.0.1:0")
 	set(t, err)
+	serveRaw(t, p, replies)
 	asked = new(atomic.Int64)
 	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		asked.Add(1)
@@ -250,7 +251,7 @@ func overTCP(t *testing.T, addr string, answer func(*dns.Msg) *dns.Msg) (asked *
 	go func() { _ = s.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() { _ = s.Shutdown() })
-	return asked
+	return l.Addr().String(), asked
 }
 
 // A server that does not keep the case of names must not keep them from being
@@ -266,8 +267,7 @@ func TestMixCaseFallsBack(t *testing.T) {
 		}
 	}
 	t.Run("with TCP", func(t *testing.T) {
-		addr := raw(t, func(q *dns.Msg) []*dns.Msg { return []*dns.Msg{folding(q)} })
-		asked := overTCP(t, addr, folding)
+		addr, asked := rawBoth(t, func(q *dns.Msg) []*dns.Msg { return []*dns.Msg{folding(q)} }, folding)
 		if lookUp(t, addr); asked.Load() != 1 {
 			t.Errorf("%d questions came by TCP", asked.Load())
 		}
@@ -284,12 +284,11 @@ func TestMixCaseFallsBack(t *testing.T) {
 		}))
 	})
 	t.Run("forged in plain case", func(t *testing.T) {
-		addr := raw(t, func(q *dns.Msg) []*dns.Msg {
+		addr, _ := rawBoth(t, func(q *dns.Msg) []*dns.Msg {
 			lie := folding(q)
 			lie.Answer[0].(*dns.TXT).Txt = []string{"forged"}
 			return []*dns.Msg{lie, reply(q, nil)}
-		})
-		overTCP(t, addr, func(q *dns.Msg) *dns.Msg { return reply(q, nil) })
+		}, func(q *dns.Msg) *dns.Msg { return reply(q, nil) })
 		lookUp(t, addr)
 	})
 }
@@ -372,6 +371,11 @@ func raw(t *testing.T, replies func(*dns.Msg) []*dns.Msg) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveRaw(t, p, replies)
+	return p.LocalAddr().String()
+}
+
+func serveRaw(t *testing.T, p net.PacketConn, replies func(*dns.Msg) []*dns.Msg) {
 	t.Cleanup(func() { p.Close() })
 	go func() {
 		buf := make([]byte, 4096)
@@ -395,7 +399,6 @@ func raw(t *testing.T, replies func(*dns.Msg) []*dns.Msg) string {
 			}
 		}
 	}()
-	return p.LocalAddr().String()
 }
 
 // reply answers a TXT question truthfully, then is bent.
