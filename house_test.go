@@ -36,6 +36,13 @@ var mayImport = map[string][]string{
 	"internal/keys":   {"internal/durable", "internal/owned"},
 	"internal/notify": {"internal/durable", "internal/plain"},
 
+	// Keys that never leave what holds them. Its helper alone loads foreign libraries.
+	"internal/token":        {"internal/durable", "internal/token/pkcs11", "internal/token/tpm"},
+	"internal/token/pkcs11": {"internal/token/wire"},
+	"internal/token/tpm":    {},
+	"internal/token/wire":   {},
+	"internal/token/helper": {"internal/token/wire"},
+
 	"est":                {"cms"},
 	"sipcert":            {"cms"},
 	"internal/resolver":  {"caa"},
@@ -81,6 +88,7 @@ var mayImport = map[string][]string{
 	"internal/enroll/agent": {"acme", "caa", "internal/durable", "internal/plain", "internal/enroll", "internal/enroll/guard", "internal/enroll/vault"},
 	"internal/enroll/device": {
 		"est", "cms", "internal/durable", "internal/owned", "internal/plain", "internal/keys", "internal/enroll/install", "internal/spelling", "internal/manual",
+		"internal/token",
 	},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
@@ -90,11 +98,14 @@ var mayImport = map[string][]string{
 
 	// What tests need stands below daemon, but for testca, which is a daemon.
 	"internal/dnstest":   {"* below internal/daemon"},
+	"internal/porttest":  {"* below internal/daemon"},
 	"internal/storetest": {"* below internal/daemon"},
 	"internal/peertest":  {"* below internal/daemon"},
 	"internal/daemon":    {"* below internal/daemon"},
 	"testca":             {"internal/daemon", "* below internal/daemon"},
 	"cmd/chancery":       {"internal/daemon", "testca", "* below internal/daemon"},
+
+	"cmd/chancery-pkcs11": {"internal/token/helper"},
 }
 
 func room(protocol ...string) []string {
