@@ -70,7 +70,7 @@ func (p *program) telling() func(enroll.Event) {
 			if ev.Basis != "" {
 				basis = "agreed to by " + ev.Basis
 			}
-			fmt.Fprintf(p.err, "chancery: %s (%s)\n", guard.Shown(ev.Message), basis)
+			p.note("%s (%s)", guard.Shown(ev.Message), basis)
 		case enroll.EventWarning:
 			p.warn("%s", guard.Shown(ev.Message))
 		}

@@ -146,9 +146,13 @@ func (p *program) sure(yes bool, what, name string) error {
 	if yes {
 		return nil
 	}
-	fmt.Fprintf(p.err, "%s To go on, type %s: ", guard.Shown(what), guard.Shown(name))
+	file, ok := p.in.(*os.File)
+	somebody := ok && term.IsTerminal(int(file.Fd()))
+	if somebody || !p.json {
+		fmt.Fprintf(p.err, "%s To go on, type %s: ", guard.Shown(what), guard.Shown(name))
+	}
 	line, err := bufio.NewReader(io.LimitReader(p.in, 4096)).ReadString('\n')
-	if file, ok := p.in.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
+	if !somebody && !p.json {
 		fmt.Fprintln(p.err)
 	}
 	if err != nil && err != io.EOF {

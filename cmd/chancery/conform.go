@@ -153,9 +153,9 @@ var errNotConforming = errors.New("")
 
 func (p *program) runConform(ctx context.Context, c conform.ESTConfig) error {
 	if n := c.Enrols(); n > 0 {
-		fmt.Fprintf(p.err, "Up to %d certificates for %v will be asked for, and what comes is thrown away.\n", n, c.Names)
+		p.remark("Up to %d certificates for %v will be asked for, and what comes is thrown away.", n, c.Names)
 	} else {
-		fmt.Fprintln(p.err, "Nothing will be enrolled: that needs --user or --cert, and --name.")
+		p.remark("Nothing will be enrolled: that needs --user or --cert, and --name.")
 	}
 	if terminal(p.err) {
 		total, done := 0, 0

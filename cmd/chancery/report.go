@@ -111,16 +111,46 @@ func (p *program) report(err error) int {
 	if problems, ok := errors.AsType[config.Problems](err); ok && len(problems) > 1 {
 		text = fmt.Sprintf("the configuration has %d mistakes:\n%s", len(problems), text)
 	}
-	if text != "" { // "" = all was said
-		fmt.Fprintf(p.err, "chancery: %s\n", strings.TrimRight(text, "\n"))
+	status := statusOf(err)
+	if status == exitDone {
+		status = exitFailed
 	}
-	if status := statusOf(err); status != exitDone {
-		return status
+	text = strings.TrimRight(text, "\n")
+	run, ran := errors.AsType[*enrolError](err)
+	switch {
+	case p.json && ran && run.result == enroll.NotDue: // that is no failure
+	case p.json:
+		p.line("error", failed(err, text, status))
+	case text != "": // "" = all was said
+		fmt.Fprintf(p.err, "chancery: %s\n", text)
 	}
-	return exitFailed
+	return status
 }
 
 // warn tells what is odd and goes on.
 func (p *program) warn(format string, args ...any) {
-	fmt.Fprintf(p.err, "chancery: warning: "+format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	if p.json {
+		p.line("warning", said{text})
+		return
+	}
+	fmt.Fprintf(p.err, "chancery: warning: %s\n", text)
+}
+
+// note tells what is good to know, remark the same without saying who says it.
+func (p *program) note(format string, args ...any) {
+	if p.json {
+		p.remark(format, args...)
+		return
+	}
+	p.remark("chancery: "+format, args...)
+}
+
+func (p *program) remark(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if p.json {
+		p.line("note", said{text})
+		return
+	}
+	fmt.Fprintln(p.err, text)
 }

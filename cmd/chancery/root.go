@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -45,7 +46,8 @@ data directory: --data, or data in the --config file, or $CHANCERY_DATA, or
 Exit status: 0 done; 1 failed; 2 wrong command, flag, input or configuration;
 3 what was named does not exist; 4 no server is running; 5 refused, by policy or
 as things stand; 6 not possible now, try again. discover, get, renew and agent end
-otherwise: 0 issued, 1 not due, 2 failed but what is there is still good, 3 failed.`
+otherwise: 0 issued, 1 not due, 2 failed but what is there is still good, 3 failed.
+With --json an error is one line on standard error: {"error": {"kind": …, "message": …}}`
 
 // run does one command line and gives the exit status.
 func run(args []string, s streams) int {
@@ -55,7 +57,11 @@ func run(args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	return p.report(root.ExecuteContext(context.Background()))
+	err := root.ExecuteContext(context.Background())
+	if _, unread := errors.AsType[*usageError](err); unread {
+		p.json = p.json || asksJSON(args)
+	}
+	return p.report(err)
 }
 
 func (p *program) root() *cobra.Command {
