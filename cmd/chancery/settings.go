@@ -31,6 +31,8 @@ type verdict struct {
 	Good     bool      `json:"good"`
 	Problems []mistake `json:"problems"`
 	Warnings []mistake `json:"warnings"`
+	// Secrets are the keys whose secrets could be read.
+	Secrets []string `json:"secrets"`
 }
 
 type mistake struct {
@@ -43,22 +45,28 @@ type mistake struct {
 
 func (p *program) configCheck() *cobra.Command {
 	return &cobra.Command{
-		Use: "check [FILE]", Short: "say whether the configuration is good", Args: between(0, 1, "the configuration file, unless --config names it"),
+		Use: "check [FILE]", Short: "say whether the configuration is good",
+		Long: `Reads the configuration as a start would, with the files that it names. Each secret that
+it names is opened and forgotten: it must be readable for whoever runs this, so run it
+as the server's user. Whether a passphrase fits its keys is seen when the server starts.`,
+		Args: between(0, 1, "the configuration file, unless --config names it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				p.config = args[0]
 			}
 			c, warnings, err := p.load(config.Overrides{})
+			var secrets []string
 			if err == nil {
-				err = daemon.Check(c)
-				warnings = append(warnings, p.estConcerns(cmd.Context(), c)...)
+				var more []config.Warning
+				secrets, more, err = p.checkMore(cmd.Context(), c)
+				warnings = append(warnings, more...)
 			}
 			problems, ok := errors.AsType[config.Problems](err)
 			if err != nil && !ok {
 				return err
 			}
 			if p.json {
-				return errors.Join(p.showJSON(judged(problems, warnings)), err)
+				return errors.Join(p.showJSON(judged(problems, warnings, secrets)), err)
 			}
 			for _, w := range warnings {
 				p.warn("%s", w)
@@ -71,9 +79,27 @@ func (p *program) configCheck() *cobra.Command {
 				name = "the configuration (defaults and environment, no file)"
 			}
 			fmt.Fprintf(p.out, "%s is good\n", name)
+			if len(secrets) > 0 {
+				fmt.Fprintf(p.out, "its secrets can be read: %s\n", strings.Join(secrets, ", "))
+			}
 			return nil
 		},
 	}
+}
+
+// checkMore looks at what the configuration names. Secrets are the keys of those that can
+// be read; the error is [config.Problems] if it is about the configuration.
+func (p *program) checkMore(ctx context.Context, c *config.Config) (secrets []string, warnings []config.Warning, err error) {
+	secrets, problems, warnings := daemon.Secrets(c)
+	err = daemon.Check(c)
+	if more, ok := errors.AsType[config.Problems](err); ok || err == nil {
+		problems = append(problems, more...)
+		err = nil
+		if len(problems) > 0 {
+			err = problems
+		}
+	}
+	return secrets, append(warnings, p.estConcerns(ctx, c)...), err
 }
 
 // estConcerns is what EST clients will stumble over: by what the files say, and by what
@@ -90,8 +116,8 @@ func (p *program) estConcerns(ctx context.Context, c *config.Config) (list []con
 	return list
 }
 
-func judged(problems config.Problems, warnings []config.Warning) verdict {
-	v := verdict{Good: len(problems) == 0, Problems: []mistake{}, Warnings: []mistake{}}
+func judged(problems config.Problems, warnings []config.Warning, secrets []string) verdict {
+	v := verdict{Good: len(problems) == 0, Problems: []mistake{}, Warnings: []mistake{}, Secrets: append([]string{}, secrets...)}
 	for _, one := range problems {
 		v.Problems = append(v.Problems, mistake(one))
 	}

@@ -118,10 +118,10 @@ func KeyDirectory(c *config.Config) string { return filepath.Join(c.Data, "keys"
 // and makes it if there is none. Errors are those of [keys.Open].
 func OpenKeys(c *config.Config) (*keys.Store, error) {
 	in := keys.Config{Dir: KeyDirectory(c)}
-	if reference := string(c.Keys.Unlock); reference != "" {
-		secret, err := keys.ReadSecret(strings.TrimPrefix(reference, "passphrase-"))
+	if c.Keys.Unlock != "" {
+		secret, err := named{"keys.unlock", c.Keys.Unlock}.read()
 		if err != nil {
-			return nil, fmt.Errorf("keys.unlock: %w", err)
+			return nil, err
 		}
 		in.Secret = secret
 	}
@@ -133,9 +133,9 @@ func openDatabase(ctx context.Context, o Options) (*sqldb.DB, error) {
 	if o.Config.Database.URL == "" {
 		in.MaxConns = 0
 	} else if o.Config.Database.Password != "" {
-		secret, err := keys.ReadSecret(string(o.Config.Database.Password))
+		secret, err := named{"database.password", o.Config.Database.Password}.read()
 		if err != nil {
-			return nil, fmt.Errorf("database.password: %w", err)
+			return nil, err
 		}
 		if in.URL, err = withPassword(in.URL, secret.Reveal()); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"chancery/internal/config"
-	"chancery/internal/keys"
 	"chancery/internal/notify"
 	"chancery/internal/registry"
 )
@@ -28,9 +27,9 @@ func mailerOf(c config.Mail) (registry.Mailer, error) {
 	server := notify.SMTP{Server: c.Server, TLS: notify.Encryption(c.TLS), From: c.From, User: c.User}
 	if c.User != "" {
 		server.Password = func() (string, error) {
-			secret, err := keys.ReadSecret(string(c.Password))
+			secret, err := named{"mail.password", c.Password}.read()
 			if err != nil {
-				return "", fmt.Errorf("mail.password: %w", err)
+				return "", err
 			}
 			return secret.Reveal(), nil
 		}

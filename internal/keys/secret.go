@@ -87,7 +87,7 @@ const shareable = 0o007
 //
 // One line break at the end is not part of it. Other forms are refused, the
 // environment in particular: every process of the user can read it, and crash
-// reports carry it along. Errors are [ErrSecret] and [ErrPermissions].
+// reports carry it along. Errors are [ErrSecret], [ErrNoCredentials] and [ErrPermissions].
 func ReadSecret(spec string) (Secret, error) {
 	form, what, _ := strings.Cut(spec, ":")
 	switch {
@@ -96,7 +96,7 @@ func ReadSecret(spec string) (Secret, error) {
 	case form == "credential" && what != "":
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
-			return Secret{}, fmt.Errorf("%w: there are no systemd credentials here; add LoadCredential=%s:/some/path to the unit, or use file:PATH", ErrSecret, what)
+			return Secret{}, fmt.Errorf("%w: %w; add LoadCredential=%s:/some/path to the unit, or use file:PATH", ErrSecret, ErrNoCredentials, what)
 		}
 		if what != filepath.Base(what) || what == "." || what == ".." {
 			return Secret{}, fmt.Errorf("%w: %q is not the name of a credential", ErrSecret, what)
