@@ -45,7 +45,7 @@ func (d *Daemon) estRoom(c *config.Config, l *limits) (*estserver.Server, error)
 		return nil, err
 	}
 	in.Authority, in.Ledger, in.Logger, in.Clock = d.authority, d.store, d.Logger, time.Now
-	in.Requests, in.Credentials, in.DeviceKeys, in.Certificates = d.store, d.store, d.store, d.store
+	in.Requests, in.Credentials, in.DeviceKeys, in.Passphrases, in.Certificates = d.store, d.store, d.store, d.store, d.store
 	in.Seals, in.Delegate = d.deviceSeals, d.delegates.get
 	in.Attempts, in.AddressAttempts = l.logins.Allow, l.guesses.Allow
 	in.Concerns = func(now time.Time) []string { return d.cert.foreign.Load().concerns(d.Config.URL.Base, now) }

@@ -56,16 +56,7 @@ func (s *Server) asked(c *call) (Ask, error) {
 		return Ask{}, err
 	}
 	ask := Ask{Key: c.request.PublicKey, CSR: c.request.DER}
-	// RFC 7894 §3.2: with it the holder could have the certificate revoked later. Here
-	// certificates are revoked in other ways, and §4 lets a server pass it over.
-	_, has, err := c.request.RevocationChallenge()
-	if err != nil {
-		return ask, err
-	}
 	ask.Detail = map[string]string{}
-	if has {
-		ask.Detail["revocation_challenge"] = "not kept"
-	}
 	if c.label.MACAddress {
 		mac, has, err := c.request.MACAddress()
 		if err != nil {
@@ -75,6 +66,7 @@ func (s *Server) asked(c *call) (Ask, error) {
 			ask.Detail["mac_address"] = clip(mac)
 		}
 	}
+	var err error
 	ask.Linking, err = s.link(c)
 	return ask, err
 }

@@ -94,7 +94,7 @@ func (x *exchange) mayRevoke(c issuedCertificate, v cmc.RevokeRequest, asker *pa
 	case v.Secret == nil && who.RA:
 		return failure(cmc.BadIdentity, cmc.Current, "the certificate is none that this registration authority could enrol here")
 	case v.Secret == nil:
-		return failure(cmc.BadIdentity, cmc.Current, "sign the revocation with the certificate's own key, or give the secret by which it was got (RFC 5272 section 6.11)")
+		return failure(cmc.BadIdentity, cmc.Current, "sign the revocation with the certificate's own key, or give the secret by which it was got, or its request's revocationChallenge (RFC 5272 section 6.11)")
 	}
 	return x.secretOf(r, v)
 }
@@ -108,9 +108,10 @@ func (x *exchange) couldEnrol(c issuedCertificate, ra Identity) bool {
 		len(as.policyOf(nil).beyond(c.record.Names, holdingOf(c.cert).subject)) == 0
 }
 
-// secretOf compares the secret of a revocation with the password by which the certificate
-// was got: a one-time one, though it is spent, or the standing one of its user. What was
-// got without a password, none revokes; "user:" alone is the user without a name.
+// secretOf compares the secret of a revocation with the passphrase that was given with the
+// certificate's request, and with the password by which it was got: a one-time one, though
+// it is spent, or the standing one of its user. What was got without a password, none
+// revokes; "user:" alone is the user without a name.
 func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	_, user := splitIdentity(r.By.ID)
 	user, byPassword := strings.CutPrefix(user, "user:")
@@ -119,10 +120,13 @@ func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 	}
 	wrong := func() error {
 		_ = x.failed(x.call, user, "no secret of the certificate fits")
-		return failure(cmc.BadIdentity, cmc.Current, "the secret is not the one by which the certificate was got")
+		return failure(cmc.BadIdentity, cmc.Current, "the secret is neither the one by which the certificate was got nor the revocationChallenge of its request")
 	}
 	if r.By.Room != Room || len(v.Secret) > maxPassword {
 		return wrong()
+	}
+	if fits, err := x.fitsPassphrase(r.Serial, v.Secret); fits || err != nil {
+		return err
 	}
 	switch one, err := x.Credentials.CredentialByDigest(x.ctx(), OneTimeDigest(string(v.Secret))); {
 	case err == nil && oneTimeID(one.ID) == r.Request:
@@ -188,6 +192,17 @@ func (x *exchange) waiting(token string) (Pending, error) {
 	return row, nil
 }
 
+// asCRMF keeps what is asked for, for the approver and for the asker's return, with what
+// shall revoke the certificate, if anything.
+func asCRMF(id cmc.BodyPartID, t cmc.CertTemplate, passphrase string) ([]byte, error) {
+	q := cmc.CertRequest{ID: id, Template: t}
+	if passphrase != "" {
+		a := est.RevocationChallenge(passphrase)
+		q.Controls = []cmc.AttributeTypeAndValue{{Type: a.Type, Value: a.Values[0]}}
+	}
+	return (&cmc.CertReqMsg{Request: q}).Marshal()
+}
+
 // again makes the ask of a request that is kept: its possession and changes were judged
 // when it came first.
 func (x *exchange) again(row *Pending) (Ask, error) {
@@ -201,6 +216,9 @@ func (x *exchange) again(row *Pending) (Ask, error) {
 	}
 	ask := Ask{CSR: row.CSR, Detail: map[string]string{}, Linking: "as when it was asked for first"}
 	if ask.Key, err = certifiable(cmc.Current, t.PublicKey); err != nil {
+		return ask, err
+	}
+	if err = ask.passphraseIn(q); err != nil {
 		return ask, err
 	}
 	if t, err = x.renamed(q, t, &ask); err != nil {

@@ -242,6 +242,9 @@ func (x *exchange) ask(m *cmc.Message, q cmc.Request) (Ask, error) {
 	if ask.Linking, err = x.linking(m, q); err != nil {
 		return ask, err
 	}
+	if err = ask.passphraseIn(q); err != nil {
+		return ask, err
+	}
 	if t, err = x.renamed(q, t, &ask); err != nil {
 		return ask, err
 	}
@@ -253,16 +256,11 @@ func (x *exchange) ask(m *cmc.Message, q cmc.Request) (Ask, error) {
 		ask.Detail["changed_by"] = "registration authority"
 	}
 	if changed || q.CRMF != nil {
-		if ask.CSR, err = asCRMF(q.ID, t); err != nil {
+		if ask.CSR, err = asCRMF(q.ID, t, ask.Passphrase); err != nil {
 			return ask, err
 		}
 	}
 	return ask, x.wants(&ask, t, q.ID)
-}
-
-// asCRMF keeps what is asked for, for the approver and for the asker's return.
-func asCRMF(id cmc.BodyPartID, t cmc.CertTemplate) ([]byte, error) {
-	return (&cmc.CertReqMsg{Request: cmc.CertRequest{ID: id, Template: t}}).Marshal()
 }
 
 // requestBlock is the PEM type of a kept request.

@@ -34,6 +34,9 @@ type Ask struct {
 	// Attempt numbers the certificates that one request got, the earlier of which could
 	// not be delivered and are revoked: 0 is the first. Each gets a certificate of its own.
 	Attempt int
+	// Passphrase revokes the certificate later (RFC 7894 §3.2); "": none.
+	Passphrase string
+	hashed     string // of Passphrase, see [Server.hash]
 	// Detail has further words for the auditor.
 	Detail map[string]string
 }
@@ -48,6 +51,11 @@ type Result struct {
 // may have, linking as the operation found it, a person's word where the label wants
 // it, the quota, and then the core. A *refusal or the core's error says why not.
 func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
+	if c.request != nil {
+		if err := ask.readPassphrase(c.request); err != nil {
+			return Result{}, err
+		}
+	}
 	held, err := s.held(c, ask.Renews)
 	if err != nil {
 		return Result{}, err
@@ -69,6 +77,9 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 	}
 	if ask.Attempt > 0 {
 		req.ID += "." + strconv.Itoa(ask.Attempt)
+	}
+	if err := s.hash(c, &ask); err != nil {
+		return Result{}, err
 	}
 	if req.Key == nil {
 		if req.Key, err = ask.Make(ctx); err != nil {
@@ -133,7 +144,16 @@ func (s *Server) sign(ctx context.Context, c *call, ask *Ask, req ca.Request) (c
 	if ask.Key != nil && strings.HasPrefix(req.ID, freshly) {
 		return s.issueOnce(ctx, c, ask, req)
 	}
-	return s.Authority.Issue(ctx, req)
+	return s.certify(ctx, c, ask, req)
+}
+
+// certify is the core's Issue, after which it is kept by what the certificate can be revoked.
+func (s *Server) certify(ctx context.Context, c *call, ask *Ask, req ca.Request) (ca.Record, error) {
+	record, err := s.Authority.Issue(ctx, req)
+	if err == nil {
+		err = s.keep(ctx, c, ask, record.Serial)
+	}
+	return record, err
 }
 
 // bound refuses a one-time password that waits with another request (RFC 7030 §6).
@@ -170,6 +190,9 @@ func details(c *call, ask *Ask, key crypto.PublicKey) (map[string]string, error)
 	d := map[string]string{"label": c.label.Name, "operation": string(c.op), "address": c.address}
 	if ask.Linking != "" {
 		d["linking"] = ask.Linking
+	}
+	if ask.Passphrase != "" {
+		d["revocation_challenge"] = "kept"
 	}
 	if c.who.Record != nil {
 		d["client_certificate"] = string(c.who.Record.Serial)

@@ -53,6 +53,7 @@ type Config struct {
 	Requests     Requests
 	Credentials  Credentials
 	DeviceKeys   DeviceKeys
+	Passphrases  Passphrases
 	Certificates Certificates
 	Labels       []Label
 	Makers       map[string]Maker // names have no ':' and no '+'
@@ -114,7 +115,8 @@ func (c *Config) check() error {
 		missing bool
 	}{
 		{"Authority", c.Authority == nil}, {"Ledger", c.Ledger == nil}, {"Requests", c.Requests == nil},
-		{"Credentials", c.Credentials == nil}, {"DeviceKeys", c.DeviceKeys == nil}, {"Certificates", c.Certificates == nil},
+		{"Credentials", c.Credentials == nil}, {"DeviceKeys", c.DeviceKeys == nil},
+		{"Passphrases", c.Passphrases == nil}, {"Certificates", c.Certificates == nil},
 		{"Labels", len(c.Labels) == 0}, {"Nonces (Digest is on)", c.Digest != DigestOff && c.Nonces == nil},
 	} {
 		if part.missing {

@@ -65,6 +65,21 @@ type Nonces interface {
 	Spent(ctx context.Context, id []byte) (bool, error)
 }
 
+// Passphrases keeps by which words certificates can be revoked (RFC 7894 §3.2).
+type Passphrases interface {
+	// KeepPassphrase stores a certificate's, in the place of what was there.
+	KeepPassphrase(ctx context.Context, k Passphrase) error
+	// Passphrase gives a certificate's, kind NotFound when it has none.
+	Passphrase(ctx context.Context, serial ca.Serial) (Passphrase, error)
+}
+
+// Passphrase is what revokes a certificate, by its hash.
+type Passphrase struct {
+	Serial  ca.Serial
+	Hash    string // argon2id, as [Credential.Hash]
+	Created time.Time
+}
+
 // DeviceKeys keeps the keys to which server-made keys are encrypted (RFC 7030 §4.4.1),
 // and those keys' copies where archival is on.
 type DeviceKeys interface {

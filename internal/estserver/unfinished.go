@@ -84,7 +84,7 @@ func (s *Server) issueOnce(ctx context.Context, c *call, ask *Ask, req ca.Reques
 	if before := s.unfinished.take(c, ask); before != "" {
 		again := req
 		again.ID = before
-		record, err := s.Authority.Issue(ctx, again)
+		record, err := s.certify(ctx, c, ask, again)
 		switch {
 		case err == nil && record.RevokedAt.IsZero():
 			return record, nil
@@ -97,7 +97,7 @@ func (s *Server) issueOnce(ctx context.Context, c *call, ask *Ask, req ca.Reques
 	if err := s.quota(ctx, c); err != nil {
 		return ca.Record{}, err
 	}
-	record, err := s.Authority.Issue(ctx, req)
+	record, err := s.certify(ctx, c, ask, req)
 	if unknown(err) {
 		s.unfinished.keep(c, ask, req.ID)
 	}

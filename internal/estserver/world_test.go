@@ -83,7 +83,7 @@ func newWorld(t *testing.T, edit func(*estserver.Config), labels ...estserver.La
 		t.Fatal(err)
 	}
 	w.config = estserver.Config{
-		Authority: w.authority, Ledger: w.store, Requests: w.store, Credentials: w.store, DeviceKeys: w.store, Certificates: w.store,
+		Authority: w.authority, Ledger: w.store, Requests: w.store, Credentials: w.store, DeviceKeys: w.store, Passphrases: w.store, Certificates: w.store,
 		Labels: labels, Makers: map[string]estserver.Maker{"acme": set}, Realm: "devices", Nonces: w.nonces(), Seals: storetest.Seals{},
 		Clock: w.now, Logger: slog.New(slog.NewTextHandler(w.log, nil)),
 	}

@@ -97,3 +97,20 @@ func (s *Store) Archived(ctx context.Context, serial ca.Serial) ([]byte, error) 
 	err := s.db.One(ctx, `SELECT enveloped FROM est_archive WHERE serial = $1`, []any{serial.Bytes()}, &enveloped)
 	return enveloped, missing(err, "no copy of this certificate's key is archived")
 }
+
+// KeepPassphrase implements [estserver.Passphrases].
+func (s *Store) KeepPassphrase(ctx context.Context, k estserver.Passphrase) error {
+	return refuse(s.db.Batch(ctx, sqldb.Statement{
+		SQL: `INSERT INTO est_passphrases (serial, hash, created) VALUES ($1, $2, $3)
+			ON CONFLICT (serial) DO UPDATE SET hash = excluded.hash, created = excluded.created`,
+		Args: []any{k.Serial.Bytes(), k.Hash, millis(k.Created)}, Want: 1,
+	}))
+}
+
+// Passphrase implements [estserver.Passphrases].
+func (s *Store) Passphrase(ctx context.Context, serial ca.Serial) (estserver.Passphrase, error) {
+	k, created := estserver.Passphrase{Serial: serial}, int64(0)
+	err := s.db.One(ctx, `SELECT hash, created FROM est_passphrases WHERE serial = $1`, []any{serial.Bytes()}, &k.Hash, &created)
+	k.Created = instant(created)
+	return k, missing(err, "no passphrase revokes this certificate")
+}

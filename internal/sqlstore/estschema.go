@@ -44,5 +44,8 @@ var alikeSchema = []string{
 	`CREATE INDEX certificates_by_est_asker ON certificates (actor, intended) WHERE room = 'est'`,
 }
 
+// passphraseSchema keeps the hashes of what revokes certificates.
+var passphraseSchema = []string{`CREATE TABLE est_passphrases (serial BYTEA NOT NULL PRIMARY KEY, hash TEXT NOT NULL, created BIGINT NOT NULL)`}
+
 // secretSchema keeps passwords that are shared secrets of CMC, sealed.
 var secretSchema = []string{`ALTER TABLE est_credentials ADD COLUMN sealed BYTEA`}

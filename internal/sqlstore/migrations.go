@@ -22,6 +22,7 @@ var migrations = []sqldb.Migration{
 	{Number: 12, Name: "est", SQL: estSchema},
 	{Number: 13, Name: "certificates alike", SQL: alikeSchema},
 	{Number: 14, Name: "est shared secrets", SQL: secretSchema},
+	{Number: 15, Name: "est passphrases", SQL: passphraseSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -25,6 +25,7 @@ var applied = []string{
 	"7e8b3a044038e065", // est
 	"ae9ae9a64189913d", // certificates alike
 	"16a44c5a4d6fb88f", // est shared secrets
+	"b372331d2e577f23", // est passphrases
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 // ESTKeyStore is what the EST room needs of a store for keys and for what was issued.
 type ESTKeyStore interface {
 	estserver.DeviceKeys
+	estserver.Passphrases
 	estserver.Certificates
 	ca.Ledger
 	ca.Revocations
@@ -31,6 +32,7 @@ func ESTKeys(t *testing.T, s ESTKeyStore) {
 	ctx := context.Background()
 	t.Run("device keys", func(t *testing.T) { deviceKeys(ctx, t, s) })
 	t.Run("archive", func(t *testing.T) { archive(ctx, t, s) })
+	t.Run("passphrases", func(t *testing.T) { passphrases(ctx, t, s) })
 	t.Run("renewable", func(t *testing.T) { renewable(ctx, t, s) })
 	t.Run("by key identifier", func(t *testing.T) { byKeyID(ctx, t, s) })
 	t.Run("standing", func(t *testing.T) { standing(ctx, t, s) })
@@ -103,6 +105,22 @@ func archive(ctx context.Context, t *testing.T, s ESTKeyStore) {
 	}
 	if _, err := s.Archived(ctx, Intent("archive-none").Serial); ca.KindOf(err) != ca.NotFound {
 		t.Errorf("an absent copy gave %v", err)
+	}
+}
+
+func passphrases(ctx context.Context, t *testing.T, s ESTKeyStore) {
+	serial := Intent("passphrase").Serial
+	for _, hash := range []string{"first", "second"} {
+		want := estserver.Passphrase{Serial: serial, Hash: hash, Created: base}
+		if err := s.KeepPassphrase(ctx, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Passphrase(ctx, serial); err != nil || got.Serial != serial || got.Hash != hash || !got.Created.Equal(base) {
+			t.Errorf("%+v came back as %+v, %v", want, got, err)
+		}
+	}
+	if _, err := s.Passphrase(ctx, Intent("passphrase-none").Serial); ca.KindOf(err) != ca.NotFound {
+		t.Errorf("a certificate without one gave %v", err)
 	}
 }
 

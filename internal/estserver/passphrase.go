@@ -1,0 +1,71 @@
+package estserver
+
+import (
+	"context"
+
+	"chancery/cms/cmc"
+	"chancery/est"
+	"chancery/internal/ca"
+)
+
+// readPassphrase takes revocationChallenge from a request that has one, and says so in the
+// record; a *est.Error when it is no text (RFC 7894 §3.2).
+func (a *Ask) readPassphrase(p *est.Parsed) error {
+	text, has, err := p.RevocationChallenge()
+	if has {
+		a.Passphrase = text
+	}
+	return err
+}
+
+// passphraseIn is readPassphrase for a request in a CMC message.
+func (a *Ask) passphraseIn(q cmc.Request) error {
+	attributes, err := q.Attributes()
+	if err != nil {
+		return err
+	}
+	return a.readPassphrase(&est.Parsed{Attributes: attributes}) // a CRMF request has them as controls
+}
+
+// hash makes the hash of what shall revoke the certificate, if anything: before the
+// certificate, so that none is made when there is no room for it.
+func (s *Server) hash(c *call, ask *Ask) error {
+	if ask.Passphrase == "" {
+		return nil
+	}
+	done, err := s.passwords.turn(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ask.hashed = HashPassword(ask.Passphrase)
+	return nil
+}
+
+// keep stores by what the certificate can be revoked. After a failure the client repeats
+// its request and gets the same certificate; a key that we made comes but once, and is
+// delivered all the same.
+func (s *Server) keep(ctx context.Context, c *call, ask *Ask, serial ca.Serial) error {
+	if ask.hashed == "" {
+		return nil
+	}
+	err := s.Passphrases.KeepPassphrase(context.WithoutCancel(ctx), Passphrase{Serial: serial, Hash: ask.hashed, Created: c.now})
+	if err != nil && ask.Key == nil {
+		c.log.Error("the passphrase that revokes a certificate could not be kept: revoke it in another way", "serial", serial, "error", err)
+		return nil
+	}
+	return err
+}
+
+// fitsPassphrase tells whether the secret is the one that was given with the request, to
+// revoke its certificate (RFC 5272 §6.11).
+func (x *exchange) fitsPassphrase(serial ca.Serial, secret []byte) (bool, error) {
+	k, err := x.Passphrases.Passphrase(x.ctx(), serial)
+	switch {
+	case ca.KindOf(err) == ca.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return x.passwords.verify(x.call, string(secret), k.Hash)
+}

@@ -1,0 +1,149 @@
+package estserver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chancery/cms"
+	"chancery/cms/cmc"
+	"chancery/est"
+	"chancery/internal/ca"
+	"chancery/internal/estserver"
+)
+
+// forgetful is a store of passphrases whose next writes fail.
+type forgetful struct {
+	estserver.Passphrases
+	fail, kept atomic.Int32
+}
+
+// KeepPassphrase implements [estserver.Passphrases].
+func (f *forgetful) KeepPassphrase(ctx context.Context, k estserver.Passphrase) error {
+	if f.fail.Add(-1) >= 0 {
+		return errors.New("the database went away")
+	}
+	f.kept.Add(1)
+	return f.Passphrases.KeepPassphrase(ctx, k)
+}
+
+// revokes asks by CMC, by the secret alone.
+func (w *cmcWorld) revokes(cert *x509.Certificate, secret string) *told {
+	l := newLetter(w.t, revocationOf(cert, 1, secret)).numbered()
+	l.wrap.Signers = append(l.wrap.Signers, cms.Signing{NoSignature: true, KeyID: []byte{1}})
+	return w.ask(l)
+}
+
+// TestPassphraseRevokes: RFC 7894's revocationChallenge revokes the certificate that it
+// came with the request for, by whatever operation, and no other (RFC 5272 §6.11).
+func TestPassphraseRevokes(t *testing.T) {
+	waits := cmcLabel(func(l *estserver.Label) { l.Name, l.Manual, l.PendingLife, l.Names = "waits", true, 24*time.Hour, nil })
+	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.Names = []string{"own", "*.iot.example"} }), waits)
+	c := w.client(w.device)
+	with := func(name, passphrase string) wish { return of(t, "", name).with(est.RevocationChallenge(passphrase)) }
+	byCMC := func(path string, k wish, crmf bool) *told {
+		l := newLetter(t).numbered()
+		if crmf {
+			l.crmf(k, nil)
+		} else {
+			l.pkcs10(k)
+		}
+		return w.askAt(path, l.by(w.device).der())
+	}
+	approved := func(k wish, crmf bool) *x509.Certificate {
+		token := byCMC("waits/fullcmc", k, crmf).statuses[0].Pend.Token
+		w.decide(string(token), estserver.Approved, "")
+		return w.askAt("waits/fullcmc", newLetter(t, cmc.QueryPending(token)).numbered().by(w.device).der()).granted(k.key)
+	}
+	first := granted(t, c.post("simpleenroll", with("a.iot.example", "lost, alas").der(t)))
+	again := with("b.iot.example", "größer & länger")
+	all := map[string]*x509.Certificate{
+		"größer & länger": byCMC("fullcmc", again, false).granted(again.key),
+		"renewed":         granted(t, c.post("simplereenroll", like(w.device).with(est.RevocationChallenge("renewed")).der(t))),
+		"crmf":            nil, "waited": nil, "waited in crmf": nil,
+	}
+	k := with("c.iot.example", "crmf")
+	all["crmf"] = byCMC("fullcmc", k, true).granted(k.key)
+	all["waited"] = approved(with("d.iot.example", "waited"), false)
+	all["waited in crmf"] = approved(with("e.iot.example", "waited in crmf"), true)
+	plain := granted(t, c.post("simpleenroll", of(t, "", "f.iot.example").der(t)))
+
+	w.revokes(plain, "lost, alas").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(first, "").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(first, "renewed").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(first, "lost, alas ").refused(http.StatusForbidden, cmc.BadIdentity)
+	if !w.record(plain).RevokedAt.IsZero() || !w.record(first).RevokedAt.IsZero() {
+		t.Fatal("revoked without right")
+	}
+	all["lost, alas"] = first
+	for passphrase, cert := range all {
+		if d := w.detail(cert); d["revocation_challenge"] != "kept" || strings.Contains(w.log.String(), passphrase) {
+			t.Errorf("%s: %v", passphrase, d)
+		}
+		w.revokes(cert, passphrase).granted(nil)
+		if w.record(cert).RevokedAt.IsZero() {
+			t.Errorf("%q did not revoke", passphrase)
+		}
+		kept, err := w.store.Passphrase(t.Context(), ca.SerialOf(cert.SerialNumber))
+		if err != nil || strings.Contains(kept.Hash, passphrase) || !strings.HasPrefix(kept.Hash, "$argon2id$") {
+			t.Errorf("%q is kept as %q, %v", passphrase, kept.Hash, err)
+		}
+	}
+}
+
+// TestNoPassphrase: a plain enrolment has nothing kept.
+func TestNoPassphrase(t *testing.T) {
+	store := &forgetful{}
+	w := newWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, plainLabel())
+	w.standing("alice", "p", "*")
+	c := w.basic("alice", "p")
+	granted(t, c.post("simpleenroll", asking("a", "a.example").der(t)))
+	if n := store.kept.Load(); n != 0 {
+		t.Errorf("%d passphrases are kept", n)
+	}
+}
+
+// TestPassphraseIsNotLost: nobody is given a certificate whose passphrase is not kept; the
+// repeat gets the same one.
+func TestPassphraseIsNotLost(t *testing.T) {
+	store := &forgetful{}
+	w := newWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, plainLabel())
+	w.standing("alice", "p", "*")
+	c := w.basic("alice", "p")
+	der := asking("a", "a.example").with(est.RevocationChallenge("r")).der(t)
+	before := w.issued()
+	store.fail.Store(1)
+	if got := c.post("simpleenroll", der); got.StatusCode != http.StatusInternalServerError {
+		t.Fatalf("%s: %s", got.Status, got.words())
+	}
+	cert := granted(t, c.post("simpleenroll", der))
+	if _, err := w.store.Passphrase(t.Context(), ca.SerialOf(cert.SerialNumber)); err != nil || w.issued() != before+1 {
+		t.Errorf("%d certificates, %v", w.issued()-before, err)
+	}
+}
+
+// TestPassphraseOfMadeKeys: a key that is made here is delivered, whatever becomes of the
+// passphrase, but for one that is no text.
+func TestPassphraseOfMadeKeys(t *testing.T) {
+	store := &forgetful{}
+	w := newKeyWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, keyLabel(nil))
+	kept := plain(t, w.generate(est.RevocationChallenge("r"))).cert
+	if _, err := w.store.Passphrase(t.Context(), ca.SerialOf(kept.SerialNumber)); err != nil {
+		t.Error(err)
+	}
+	store.fail.Store(1)
+	plain(t, w.generate(est.RevocationChallenge("r")))
+	if !strings.Contains(w.log.String(), "could not be kept") {
+		t.Error("that a passphrase was lost is not in the log")
+	}
+	der := like(w.device).with(est.RevocationChallenge("passphrase")).der(t)
+	text := bytes.Index(der, []byte("passphrase")) - 2
+	der[text] = 0x04 // an OCTET STRING; the signature is nobody's to look at here
+	refused(t, w.client(w.device).post("serverkeygen", der), http.StatusBadRequest, "revocationChallenge")
+}
