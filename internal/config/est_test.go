@@ -148,6 +148,10 @@ func TestESTBad(t *testing.T) {
 
 func TestESTOddities(t *testing.T) {
 	for text, key := range map[string]string{
+		"[[est.label]]\nnames = ['own', 'uri:*', 'CN=*']":                       "est.label[1].names",
+		"[[est.label]]\nnames = ['hardware-module:*']":                          "est.label[1].names",
+		"[[est.label]]\nnames = ['0.0.0.0/0']":                                  "est.label[1].names",
+		"[[est.label]]\nnames = ['ip:::/0']":                                    "est.label[1].names",
 		"[[est.label]]\nsha1_cmc = true":                                        "est.label[1].sha1_cmc",
 		"[[est.label]]\noperations = ['serverkeygen']\nkeys_weak_cipher = true": "est.label[1].keys_weak_cipher",
 		"[[est.label]]\nnames = ['*']":                                          "est.label[1].names",
@@ -158,6 +162,14 @@ func TestESTOddities(t *testing.T) {
 	} {
 		_, warnings, err := parse(text)
 		if err != nil || len(warnings) != 1 || warnings[0].Key != key {
+			t.Errorf("%q: %v, %v", text, warnings, err)
+		}
+	}
+	for _, text := range []string{
+		"names = ['*.iot.example', 'uri:urn:dev:*', '10.0.0.0/8', 'CN=*', 'ip:{cn}', 'own']", // some names
+		"names = ['*', 'uri:*']\nmanual = true",                                              // a person looks at them
+	} {
+		if _, warnings, err := parse("[[est.label]]\n" + text); err != nil || len(warnings) != 0 {
 			t.Errorf("%q: %v, %v", text, warnings, err)
 		}
 	}

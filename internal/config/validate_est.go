@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -232,6 +233,25 @@ func (c *Config) anchorEST(directory string) {
 	}
 }
 
+// widest gives the kind of names of which a list of patterns lets everybody have all, and
+// false when there is none. Attributes of the subject ("CN=*") are no names of anybody's:
+// a common name that is one has to pass as that.
+func widest(patterns []string) (kind string, wide bool) {
+	for _, p := range patterns {
+		word, rest, named := strings.Cut(p, ":")
+		if network, err := netip.ParsePrefix(strings.TrimPrefix(p, "ip:")); err == nil && network.Bits() == 0 {
+			kind, wide = "address of "+p, true
+		}
+		if named && rest == "*" {
+			kind, wide = "name of the kind "+word, true
+		}
+		if p == "*" {
+			return "name", true
+		}
+	}
+	return kind, wide
+}
+
 // estOddities are settings of EST that are allowed and seldom meant.
 func (c *Config) estOddities(warn func(key, text string)) {
 	srp := false
@@ -246,8 +266,8 @@ func (c *Config) estOddities(warn func(key, text string)) {
 		if l.KeysWeakCipher {
 			warn(key+".keys_weak_cipher", "sends private keys over ciphers weaker than they are")
 		}
-		if slices.Contains(l.Names, "*") && !l.Manual {
-			warn(key+".names", "lets every client have every name")
+		if kind, wide := widest(l.Names); wide && !l.Manual {
+			warn(key+".names", "lets every client have every "+kind)
 		}
 	}
 	if c.Listen.ESTTerminator != "" && !srp {
