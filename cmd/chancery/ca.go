@@ -36,7 +36,11 @@ func authorityTable(w io.Writer, list []desk.Authority) {
 		if !a.HasKey {
 			key += " (not here)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.ID, a.State, key, day(a.NotAfter), scope(a.Domains), a.Subject)
+		state := string(a.State)
+		if !a.Revoked.IsZero() {
+			state += " " + day(a.Revoked) + ", " + a.Reason
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.ID, state, key, day(a.NotAfter), scope(a.Domains), a.Subject)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"chancery/internal/ca"
 	"chancery/internal/desk"
@@ -11,12 +12,24 @@ import (
 
 func (p *program) caCSR() *cobra.Command {
 	in := desk.AuthorityWanted{}
-	var out string
+	var out, discard string
+	var yes bool
 	cmd := &cobra.Command{
 		Use: "csr [NAME] [--key ALGORITHM] [--out FILE]", Short: "make a key and a CSR, to become an issuer under another authority",
-		Long: "Makes a new key in the server's key store and prints the request that another authority is\nto certify as a CA. The certificate comes back with: chancery ca import",
+		Long: `Makes a new key in the server's key store and prints the request that another authority is
+to certify as a CA. The certificate comes back with: chancery ca import
+
+A key whose request nobody will certify is put out of use with --discard KEY; "chancery
+keys list" has their names. No certificate for it can be imported after that. Its file
+stays in the key directory, under a name that ends in .retired.`,
 		Args: between(0, 1, "the name of the line, issuing unless told otherwise"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if discard != "" && (len(args) > 0 || in.Key != "" || in.Organization != "" || out != "") {
+				return &usageError{cmd: cmd, text: "--discard KEY stands alone: it makes no request"}
+			}
+			if discard != "" {
+				return p.discardKey(cmd, discard, yes)
+			}
 			if err := mayWrite(out); err != nil {
 				return err
 			}
@@ -34,7 +47,20 @@ func (p *program) caCSR() *cobra.Command {
 	cmd.Flags().StringVar(&in.Key, "key", "", "kind of key: ecdsa-p256, ecdsa-p384, rsa-4096, … (default as configured)")
 	cmd.Flags().StringVar(&in.Organization, "organization", "", "organisation in the subject (default as configured)")
 	cmd.Flags().StringVar(&out, "out", "", "write the CSR to `FILE`")
+	cmd.Flags().StringVar(&discard, "discard", "", "put the `KEY` of an earlier request out of use instead")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before --discard")
 	return cmd
+}
+
+func (p *program) discardKey(cmd *cobra.Command, key string, yes bool) error {
+	if err := p.sure(yes, "This puts the key "+key+" out of use: no certificate for it can be imported any more.", key); err != nil {
+		return err
+	}
+	gone, err := call[desk.KeyUnwanted, desk.KeyUnwanted](cmd.Context(), p, "ca.discard", desk.KeyUnwanted{KeyName: key})
+	if err != nil {
+		return err
+	}
+	return p.show(gone, func(w io.Writer) { pairs(w, [2]string{"discarded", gone.KeyName}) })
 }
 
 // showRequest keeps standard output clean for the CSR.

@@ -208,6 +208,9 @@ func (k keyStore) Load(ctx context.Context, name string) (crypto.Signer, error) 
 	if errors.Is(err, keys.ErrNotFound) {
 		return nil, ca.Errorf(ca.NotFound, "the key %s is not in this key store", name)
 	}
+	if errors.Is(err, keys.ErrName) {
+		return nil, ca.Errorf(ca.Invalid, "%w", err)
+	}
 	return signer, err
 }
 

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -23,7 +24,7 @@ type Authority struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"` // the line: "root", "issuing"; a rollover keeps it
 	Root        bool      `json:"root"`
-	State       ca.State  `json:"state"`
+	State       ca.State  `json:"state"`   // active, retired; in ca.list also [StateRevoked]
 	HasKey      bool      `json:"has_key"` // whether this server can sign for it
 	KeyName     string    `json:"key_name,omitempty"`
 	Key         string    `json:"key"` // what kind of key
@@ -36,19 +37,52 @@ type Authority struct {
 	CRLs        []string  `json:"crls,omitempty"`    // URLs
 	Fingerprint string    `json:"sha256"`
 	PEM         string    `json:"pem"`
+	Revoked     time.Time `json:"revoked,omitzero"` // in ca.list: when its certificate was revoked
+	Reason      string    `json:"reason,omitempty"` // and why
 }
+
+// StateRevoked is the state of an authority whose certificate was revoked, which only a
+// retired one's can be here, or one's that was certified by an authority that came later.
+const StateRevoked ca.State = "revoked"
 
 // Authorities is the output of ca.list, oldest first.
 type Authorities struct {
 	Authorities []Authority `json:"authorities"`
 }
 
-func (d *Desk) listAuthorities(context.Context, admin.Caller, struct{}) (Authorities, error) {
+func (d *Desk) listAuthorities(ctx context.Context, _ admin.Caller, _ struct{}) (Authorities, error) {
 	out := Authorities{Authorities: []Authority{}}
 	for _, issuer := range d.Authority.Issuers().List() {
-		out.Authorities = append(out.Authorities, authorityShown(issuer))
+		shown := authorityShown(issuer)
+		end, err := d.revocationOf(ctx, issuer)
+		if err != nil {
+			return Authorities{}, err
+		}
+		if !end.At.IsZero() {
+			shown.State, shown.Revoked, shown.Reason = StateRevoked, end.At, end.Reason.String()
+		}
+		out.Authorities = append(out.Authorities, shown)
 	}
 	return out, nil
+}
+
+// revocationOf tells when and why an authority's certificate was revoked, by us or, before
+// it was imported, by the authority above it; the zero entry if it was not.
+func (d *Desk) revocationOf(ctx context.Context, i *ca.Issuer) (ca.RevokedEntry, error) {
+	cert := i.Certificate()
+	serial := ca.SerialOf(cert.SerialNumber)
+	record, err := d.Ledger.BySerial(ctx, serial)
+	switch {
+	case err == nil && bytes.Equal(record.DER, cert.Raw):
+		return ca.RevokedEntry{Serial: serial, At: record.RevokedAt, Reason: record.Reason}, nil
+	case err != nil && ca.KindOf(err) != ca.NotFound:
+		return ca.RevokedEntry{}, err
+	}
+	entry, err := d.Authority.Revocations.ImportedRevocation(ctx, i.Parent, serial)
+	if ca.KindOf(err) == ca.NotFound {
+		return ca.RevokedEntry{}, nil
+	}
+	return entry, err
 }
 
 func authorityShown(i *ca.Issuer) Authority {
@@ -204,6 +238,33 @@ func (d *Desk) request(ctx context.Context, _ admin.Caller, in AuthorityWanted) 
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})
 	return AuthorityRequest{Name: in.Name, KeyName: key, CSR: string(text)}, nil
+}
+
+// KeyUnwanted is the input and the output of ca.discard.
+type KeyUnwanted struct {
+	KeyName string `json:"key_name"` // of ca.csr
+}
+
+// discard puts a key out of use that no authority has: one of a CSR that nobody will
+// certify. Keys that are in use are a [ca.Conflict].
+func (d *Desk) discard(ctx context.Context, _ admin.Caller, in KeyUnwanted) (KeyUnwanted, error) {
+	d.hands.Lock() // no import takes the key meanwhile
+	defer d.hands.Unlock()
+	if err := d.Authority.Reload(ctx); err != nil {
+		return KeyUnwanted{}, err
+	}
+	for _, issuer := range d.Authority.Issuers().List() {
+		if issuer.Key == in.KeyName && in.KeyName != "" {
+			return KeyUnwanted{}, ca.Errorf(ca.Conflict, "the key %s is that of the %s authority %s %s, which needs it for its CRLs at least", clip(in.KeyName), issuer.State, issuer.Name, issuer.ID)
+		}
+	}
+	if _, err := d.Authority.Keys.Load(ctx, in.KeyName); err != nil {
+		if ca.KindOf(err) == ca.NotFound {
+			return KeyUnwanted{}, ca.Errorf(ca.NotFound, "there is no key %s; see: chancery keys list", clip(in.KeyName))
+		}
+		return KeyUnwanted{}, err
+	}
+	return in, d.Keys.Retire(ctx, in.KeyName)
 }
 
 // keyAlgorithms are the words that the key store knows.

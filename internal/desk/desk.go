@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"sync"
 	"time"
 
 	"chancery/internal/admin"
@@ -47,10 +48,13 @@ type Config struct {
 }
 
 // Desk offers the operations. It is safe for concurrent use.
-type Desk struct{ Config }
+type Desk struct {
+	Config
+	hands sync.Mutex // held while a key gets or loses its authority
+}
 
 // New gives a desk.
-func New(c Config) *Desk { return &Desk{c} }
+func New(c Config) *Desk { return &Desk{Config: c} }
 
 // Operations are what administrators can do. Errors are of the core.
 func (d *Desk) Operations() []admin.Operation {
@@ -59,6 +63,7 @@ func (d *Desk) Operations() []admin.Operation {
 		admin.Op(admin.Spec{Name: "ca.roots", Role: admin.Anyone, Summary: "gives the root certificates and their fingerprints"}, d.roots),
 		admin.Op(admin.Spec{Name: "ca.rollover", Role: admin.Administrator, Summary: "replaces a root or an issuer by a new one with a new key"}, d.rollover),
 		admin.Op(admin.Spec{Name: "ca.csr", Role: admin.Administrator, Summary: "makes a key and a request for a foreign authority to certify"}, d.request),
+		admin.Op(admin.Spec{Name: "ca.discard", Role: admin.Administrator, Summary: "puts a key out of use that no authority has"}, d.discard),
 		admin.Op(admin.Spec{Name: "ca.import", Role: admin.Administrator, Summary: "takes in an authority that was certified or made elsewhere"}, d.importAuthority),
 		admin.Op(admin.Spec{Name: "cert.list", Role: admin.Auditor, Summary: "lists certificates, newest first"}, d.listCertificates),
 		admin.Op(admin.Spec{Name: "cert.show", Role: admin.Auditor, Summary: "shows one certificate and how it came about"}, d.showCertificate),

@@ -68,6 +68,8 @@ func (d *Desk) importAuthority(ctx context.Context, caller admin.Caller, in Auth
 		return AuthorityTaken{}, err
 	}
 	taken.Revoked = before.entries
+	d.hands.Lock()
+	defer d.hands.Unlock()
 	renewed := d.holder(chain[0]) != nil
 	issuer, err := d.takeIn(ctx, in, taken)
 	if err != nil {
