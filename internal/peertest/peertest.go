@@ -38,6 +38,7 @@ var packages = map[string]string{
 	"ts":              "moreutils",
 	"unbound":         "unbound",
 	"swtpm":           "swtpm",
+	"swtpm_setup":     "swtpm-tools",
 	"tpm2_createek":   "tpm2-tools",
 	"java":            "default-jre-headless",
 	"javac":           "default-jdk-headless",
