@@ -63,6 +63,8 @@ type Daemon struct {
 	// replaced are the rooms of configurations before, whose validations may be
 	// under way; owned by reloading. There are as many as there were reloads.
 	replaced []*acmeserver.Server
+	// deliveries are those of made keys, whatever room began them.
+	deliveries *estserver.Deliveries
 }
 
 // Start opens everything and listens. When it returns, requests are answered.
@@ -138,6 +140,7 @@ func (d *Daemon) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.deliveries = d.newDeliveries()
 	devices, err := d.estRoom(d.Config, l)
 	if err != nil {
 		return err
@@ -205,6 +208,7 @@ func (d *Daemon) release() {
 	d.work.Wait()
 	d.listeners.close()
 	d.keepSpent()
+	d.keepDeliveries()
 	if d.db != nil {
 		if err := d.db.Close(); err != nil {
 			d.Logger.Error("closing the database failed", "error", err)

@@ -46,7 +46,7 @@ func (d *Daemon) estRoom(c *config.Config, l *limits) (*estserver.Server, error)
 	}
 	in.Authority, in.Ledger, in.Logger, in.Clock = d.authority, d.store, d.Logger, time.Now
 	in.Requests, in.Credentials, in.DeviceKeys, in.Passphrases, in.Certificates = d.store, d.store, d.store, d.store, d.store
-	in.Seals, in.Delegate = d.deviceSeals, d.delegates.get
+	in.Seals, in.Delegate, in.Deliveries = d.deviceSeals, d.delegates.get, d.deliveries
 	in.Attempts, in.AddressAttempts = l.logins.Allow, l.guesses.Allow
 	in.Concerns = func(now time.Time) []string { return d.cert.foreign.Load().concerns(d.Config.URL.Base, now) }
 	return estserver.New(in)

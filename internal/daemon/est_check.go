@@ -86,7 +86,8 @@ func checkRoom(in estserver.Config, profiles map[string]*ca.Profile) (err error)
 		return err
 	}
 	store := sqlstore.New(nil)
-	in.Ledger, in.Requests, in.Credentials, in.DeviceKeys, in.Certificates = store, store, store, store, store
+	in.Ledger, in.Requests, in.Credentials, in.DeviceKeys, in.Passphrases, in.Certificates = store, store, store, store, store, store
+	in.Deliveries = estserver.NewDeliveries(estserver.DeliveriesConfig{Store: store, Ledger: store, Authority: in.Authority})
 	_, err = estserver.New(in)
 	return err
 }

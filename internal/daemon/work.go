@@ -36,6 +36,7 @@ func (d *Daemon) duties() []duty {
 		{"letters to customers", lettersPace, d.registry.Tell},
 		{"expiry", time.Hour, d.warnOfEnds},
 		{"EST requests", sweepPace, d.sweepEST},
+		{"undelivered keys", sweepPace, d.sweepDeliveries},
 		{"EST warnings", 24 * time.Hour, d.warnOfEST},
 		{"CAA resolver", time.Hour, d.probeCAA},
 	}

@@ -17,10 +17,10 @@ import (
 
 // Ask is what an authenticated client asks for, reduced to what counts.
 type Ask struct {
-	// Key is the public key, proven by the request's signature or made by us. nil: Make
-	// makes it once everything is allowed, and the pending request knows none.
+	// Key is the public key, proven by the request's signature. nil: Make makes it, for the
+	// core's request, once everything is allowed, and the pending request knows none.
 	Key  crypto.PublicKey
-	Make func(context.Context) (crypto.PublicKey, error)
+	Make func(context.Context, *ca.Request) error
 
 	CSR     []byte // the request as it came, DER: for the approver
 	Names   []ca.Identifier
@@ -82,7 +82,7 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 		return Result{}, err
 	}
 	if req.Key == nil {
-		if req.Key, err = ask.Make(ctx); err != nil {
+		if err = ask.Make(ctx, &req); err != nil {
 			return Result{}, err
 		}
 	}

@@ -3,7 +3,6 @@ package estserver
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"fmt"
 	"net/http"
@@ -35,11 +34,12 @@ func (s *Server) serverKeyGen(c *call) error {
 		return err
 	}
 	d := &delivery{to: to, archive: c.label.ServerKeys.ArchiveTo}
+	defer func() { s.Deliveries.leave(d.id) }()
 	if err := s.nextAttempt(ctx, c, &ask, d); err != nil {
 		return err
 	}
 	ask.Detail["key"], ask.Detail["delivery"] = kind+", made here", to.words
-	ask.Make = func(ctx context.Context) (crypto.PublicKey, error) { return d.prepare(ctx, s, kind) }
+	ask.Make = func(ctx context.Context, r *ca.Request) error { return d.prepare(ctx, s, kind, r) }
 	result, err := s.issue(ctx, c, ask)
 	if err != nil {
 		return err
@@ -90,32 +90,37 @@ type delivery struct {
 	part est.Part // the key's part of the answer
 	copy []byte   // for the archive; nil: none is kept
 	hash []byte   // of the public key
+	id   []byte   // see [DeliveryID]; nil: not begun
 }
 
-// prepare makes the key and everything that has to be made of it, and forgets it.
-func (d *delivery) prepare(ctx context.Context, s *Server, kind string) (crypto.PublicKey, error) {
+// prepare makes the key and everything that has to be made of it, and forgets it. The
+// request gets the public key, and what keeps its certificate from outliving a delivery
+// that is cut off.
+func (d *delivery) prepare(ctx context.Context, s *Server, kind string, r *ca.Request) error {
 	key, err := makeKey(ctx, kind)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer key.wipe()
 	if d.hash, err = ca.KeyHash(key.public); err != nil {
-		return nil, err
+		return err
 	}
 	if d.archive != nil {
 		if d.copy, err = archived(key, d.archive); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if d.part, err = d.to.seal(key); err != nil {
-		return nil, err
+		return err
 	}
 	if d.lasting {
 		if err := s.mark(ctx, markMade, d.hash); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return key.public, nil
+	d.id = DeliveryID(d.hash, r.ID)
+	r.Key, r.Once = key.public, s.Deliveries.begin(d.id)
+	return nil
 }
 
 // deliver archives and sends. When not everything could be written, nobody can know
@@ -126,6 +131,11 @@ func (s *Server) deliver(c *call, d *delivery, r ca.Record) error {
 	ctx := context.WithoutCancel(c.r.Context())
 	if d.part.Body == nil || !bytes.Equal(d.hash, r.KeyHash) {
 		return ca.Errorf(ca.Conflict, "this request was answered before, and the key that was made then is not sent twice; make a new request")
+	}
+	if !s.Clock().Before(r.IntendedAt.Add(deliveryTime)) {
+		err := fmt.Errorf("the certificate took longer than %s", deliveryTime)
+		s.undelivered(ctx, c, r, err)
+		return &refusal{Status: http.StatusServiceUnavailable, Text: "the certificate took too long; make a new request", Err: err}
 	}
 	if d.copy != nil {
 		e := c.who.principal().Event(c.now, "serverkey.archived", string(r.Serial))
@@ -140,13 +150,25 @@ func (s *Server) deliver(c *call, d *delivery, r ca.Record) error {
 		return &refusal{Status: http.StatusServiceUnavailable, Text: "the key could not be delivered", Err: err}
 	}
 	c.log.InfoContext(ctx, "delivered a key that was made here", "serial", r.Serial, "how", d.to.words)
-	if d.lasting {
-		if err := s.mark(ctx, markClosed, []byte(r.Serial)); err != nil && ca.KindOf(err) != ca.Replayed {
-			// A repeat will take it for undelivered: it gets a new key, and this certificate is revoked.
-			c.log.ErrorContext(ctx, "it could not be recorded that a key was delivered", "serial", r.Serial, "error", err)
-		}
-	}
+	s.delivered(ctx, c, d, r)
 	return nil
+}
+
+// delivered records that a key was sent whole. Where that fails the device has a key whose
+// certificate may be taken for undelivered and revoked: the log says so, as the history does.
+func (s *Server) delivered(ctx context.Context, c *call, d *delivery, r ca.Record) {
+	var mark *ca.Once
+	if d.lasting {
+		mark = &ca.Once{ID: markOf(markClosed, []byte(r.Serial)), Expires: s.Clock().Add(markLives[markClosed])}
+	}
+	switch err := s.Deliveries.end(ctx, d.id, mark); {
+	case err == nil:
+	case ca.KindOf(err) == ca.Conflict:
+		c.log.ErrorContext(ctx, "a key was delivered after its certificate had been given up as undelivered, which is revoked: the device must ask again", "serial", r.Serial)
+	default:
+		c.log.ErrorContext(ctx, "it could not be recorded that a key was delivered; this is tried again, and if this server ends before, or a repeat comes, the certificate is revoked",
+			"serial", r.Serial, "error", err)
+	}
 }
 
 // sendKey writes the multipart answer (RFC 7030 §4.4.2), to its last octet as far as
@@ -185,8 +207,8 @@ const revokeTime = 30 * time.Second
 
 // undelivered revokes a certificate whose key did not reach the client for certain.
 func (s *Server) undelivered(ctx context.Context, c *call, r ca.Record, why error) {
-	if err := s.revokeUndelivered(ctx, r.Serial); err != nil {
-		c.log.ErrorContext(ctx, "the key of a certificate was not delivered, and the certificate could not be revoked: revoke it by hand",
+	if err := s.Deliveries.giveUp(ctx, &r); err != nil {
+		c.log.ErrorContext(ctx, "the key of a certificate was not delivered, and the certificate could not be revoked: this is tried again until it is done",
 			"serial", r.Serial, "why", why, "error", err)
 		return
 	}

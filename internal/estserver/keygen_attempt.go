@@ -10,8 +10,9 @@ import (
 	"chancery/internal/ca"
 )
 
-// deliveryTime is how long an answer may take to be written before a repeat of its
-// request takes the key for lost.
+// deliveryTime is how long an answer may take to be written, from the certificate's intent
+// on, before a repeat of its request takes the key for lost. A connection's writes end
+// before (http.Server.WriteTimeout), and nothing is sent that would begin later.
 const deliveryTime = time.Minute
 
 // maxAttempts bounds how many keys are made for one approval or one-time password.
@@ -45,7 +46,8 @@ func markOf(kind string, what []byte) []byte { return append([]byte(kind), what.
 // password is good for one certificate, and a key is never sent twice: so a repeat is
 // refused once the key was delivered, and when it was not, which covers a crash at any
 // step, the certificate is revoked and another key is made. Requests that need neither
-// have no memory: each is a request of its own.
+// have no memory: each is a request of its own, and what becomes of its certificate when
+// it was cut off is for [Deliveries] alone.
 func (s *Server) nextAttempt(ctx context.Context, c *call, ask *Ask, d *delivery) error {
 	d.lasting = c.label.Manual || c.who.oneTime() != nil // also of one that is approved just now
 	base, row, err := s.lastingID(ctx, c, ask)
@@ -118,8 +120,13 @@ func (s *Server) lastAttempt(ctx context.Context, base string, ask *Ask) (*ca.Re
 // a failure here, does it again. A delivery that ends just now, more than deliveryTime
 // after it began, comes too late: its certificate is revoked, and the repeat gets another.
 func (s *Server) giveUp(ctx context.Context, c *call, last *ca.Record) error {
-	if last.RevokedAt.IsZero() && c.now.Before(last.IntendedAt.Add(deliveryTime)) {
-		return underWay()
+	if last.RevokedAt.IsZero() {
+		if c.now.Before(last.IntendedAt.Add(deliveryTime)) {
+			return underWay()
+		}
+		if err := s.Deliveries.lose(ctx, DeliveryID(last.KeyHash, last.Request)); err != nil { // so that no mark comes any more
+			return stillGood(err)
+		}
 	}
 	delivered, err := s.marked(ctx, markClosed, []byte(last.Serial))
 	if err != nil {
@@ -135,24 +142,17 @@ func (s *Server) giveUp(ctx context.Context, c *call, last *ca.Record) error {
 	if !last.RevokedAt.IsZero() {
 		return nil
 	}
-	if err := s.revokeUndelivered(context.WithoutCancel(ctx), last.Serial); err != nil {
-		return &refusal{Status: http.StatusServiceUnavailable, RetryAfter: deliveryTime, Err: err,
-			Text: "the certificate of the key that did not reach you could not be revoked, before which no other key is made; send the request again in a minute"}
+	if err := s.Deliveries.giveUp(context.WithoutCancel(ctx), last); err != nil {
+		return stillGood(err)
 	}
 	c.log.WarnContext(ctx, "the key of a certificate was not delivered, so the certificate is revoked", "serial", last.Serial, "why", "the request came again")
 	return nil
 }
 
-// revokeUndelivered revokes a certificate whose key did not reach the client for certain; one
-// that is revoked stays as it is. In the history it is revoked by "est:undelivered".
-func (s *Server) revokeUndelivered(ctx context.Context, serial ca.Serial) error {
-	ctx, cancel := context.WithTimeout(ctx, revokeTime)
-	defer cancel()
-	_, err := s.Authority.Revoke(ctx, ca.Revocation{Serial: serial, Reason: ca.Superseded, By: ca.Principal{Room: Room, ID: "undelivered"}})
-	if ca.KindOf(err) == ca.Revoked {
-		return nil
-	}
-	return err
+// stillGood is the answer while the certificate of a lost key cannot be revoked.
+func stillGood(err error) *refusal {
+	return &refusal{Status: http.StatusServiceUnavailable, RetryAfter: deliveryTime, Err: err,
+		Text: "the certificate of the key that did not reach you could not be revoked, before which no other key is made; send the request again in a minute"}
 }
 
 // underWay is the answer to a repeat that comes while the first may still be answered.

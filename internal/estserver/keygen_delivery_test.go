@@ -43,6 +43,7 @@ type bad struct {
 	failFlushes int // the so-manieth flush fails; 0: none
 	gone        bool
 	crash       bool
+	hold        func() // before the answer begins
 	flushes     int
 }
 
@@ -54,6 +55,9 @@ func (b *bad) WriteHeader(status int) {
 	b.sick = status == http.StatusOK
 	if b.sick && b.crash {
 		panic(http.ErrAbortHandler)
+	}
+	if b.sick && b.hold != nil {
+		b.hold()
 	}
 	b.ResponseWriter.WriteHeader(status)
 }
@@ -182,6 +186,7 @@ func TestUndelivered(t *testing.T) {
 			if r := w.record(m.cert); !r.RevokedAt.IsZero() || bytes.Equal(r.KeyHash, first.KeyHash) {
 				t.Error("the repeat got the old key, or a revoked certificate")
 			}
+			w.nothingLeft()
 		})
 	}
 }

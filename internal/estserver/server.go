@@ -55,6 +55,7 @@ type Config struct {
 	DeviceKeys   DeviceKeys
 	Passphrases  Passphrases
 	Certificates Certificates
+	Deliveries   *Deliveries // of made keys; one for all servers of a process
 	Labels       []Label
 	Makers       map[string]Maker // names have no ':' and no '+'
 	Digest       string           // whether HTTP Digest is offered, else Basic is
@@ -116,7 +117,7 @@ func (c *Config) check() error {
 	}{
 		{"Authority", c.Authority == nil}, {"Ledger", c.Ledger == nil}, {"Requests", c.Requests == nil},
 		{"Credentials", c.Credentials == nil}, {"DeviceKeys", c.DeviceKeys == nil},
-		{"Passphrases", c.Passphrases == nil}, {"Certificates", c.Certificates == nil},
+		{"Passphrases", c.Passphrases == nil}, {"Certificates", c.Certificates == nil}, {"Deliveries", c.Deliveries == nil},
 		{"Labels", len(c.Labels) == 0}, {"Nonces (Digest is on)", c.Digest != DigestOff && c.Nonces == nil},
 	} {
 		if part.missing {

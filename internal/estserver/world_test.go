@@ -98,6 +98,9 @@ func newWorld(t *testing.T, edit func(*estserver.Config), labels ...estserver.La
 // another gives a server of its own over the same store, as another process.
 func (w *world) another() *estserver.Server {
 	w.t.Helper()
+	w.config.Deliveries = estserver.NewDeliveries(estserver.DeliveriesConfig{
+		Store: w.store, Ledger: w.store, Authority: w.authority, Clock: w.now, Logger: w.config.Logger,
+	})
 	s, err := estserver.New(w.config)
 	if err != nil {
 		w.t.Fatal(err)
