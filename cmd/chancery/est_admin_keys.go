@@ -26,12 +26,12 @@ func (p *program) estKeyAdd() *cobra.Command {
 	var in estserver.KeyWanted
 	var symmetric bool
 	cmd := &cobra.Command{
-		Use: "add {FILE.pem | --symmetric} [--id HEX] [--comment TEXT]", Short: "register a key",
+		Use: "add {FILE.pem | --symmetric} [--id ID] [--comment TEXT]", Short: "register a key",
 		Long: `Registers a certificate or public key from a PEM file, or with --symmetric an AES key that
-standard input has as a line of hex. --id is how the device names it; without, it is the
-certificate's subject key identifier, or the SHA-1 of the public key (RFC 5280 §4.2.1.2).
+standard input has as a line of hex. --id is how the device names it, a text, or octets as
+hex:6b31; pairs of hexadecimal digits alone are octets, too. Without, it is the certificate's subject key identifier, or the SHA-1 of the public key (RFC 5280 §4.2.1.2).
 A symmetric key is kept encrypted; who has the database has not the key.`,
-		Example: "  chancery est key add device-17.pem\n  chancery est key add --symmetric --id 0011aabb < key.hex",
+		Example: "  chancery est key add device-17.pem\n  chancery est key add --symmetric --id device-17 < key.hex",
 		Args:    between(0, 1, "a PEM file, or --symmetric"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if symmetric == (len(args) > 0) {
@@ -61,7 +61,7 @@ A symmetric key is kept encrypted; who has the database has not the key.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&symmetric, "symmetric", false, "an AES key, in hex on the first line of standard input")
-	flags.StringVar(&in.ID, "id", "", "the identifier in `HEX`; devices of this program name it hex:HEX")
+	flags.StringVar(&in.ID, "id", "", "the `ID` by which the device names it: a text, or hex:…; devices of this program take the same forms")
 	flags.StringVar(&in.Comment, "comment", "", "a line of `TEXT` for people")
 	return cmd
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -118,7 +117,7 @@ TLS, to the device's present certificate if its key may decrypt, or to the key t
 	f.addLogin(cmd)
 	f.addWanted(cmd)
 	estTexts(cmd,
-		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it: a text, or hex:… for octets, as \"chancery est key add --id\" has them"},
+		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it: a text, or hex:… or pairs of hexadecimal digits for octets, as \"chancery est key add --id\" has it"},
 		textFlag{&f.sealCert, "seal-to-cert", "encrypted to the key of this certificate: PEM `FILE`"},
 		textFlag{&f.sealKey, "seal-to-key", "PEM `FILE` with its key"})
 	cmd.Flags().BoolVar(&f.plainKey, "plain", false, "take the key without encryption beside TLS")
@@ -302,12 +301,9 @@ func (f *estFlags) applyKeys(s *device.Settings) error {
 	if !ok || id == "" || file == "" {
 		return badInput("--shared-key is ID=FILE: the name by which the server knows the key, and the file that holds it")
 	}
-	octets := []byte(id)
-	if digits, hexed := strings.CutPrefix(id, "hex:"); hexed {
-		var err error
-		if octets, err = hex.DecodeString(digits); err != nil {
-			return badInput("--shared-key: %q are no hexadecimal digits", digits)
-		}
+	octets, err := est.ParseKeyIdentifier(id)
+	if err != nil {
+		return badInput("--shared-key: %v", err)
 	}
 	if !strings.HasPrefix(file, "credential:") {
 		file = strings.TrimPrefix(file, "file:")

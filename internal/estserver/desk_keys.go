@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode"
 
+	"chancery/est"
 	"chancery/internal/admin"
 	"chancery/internal/ca"
 
@@ -25,7 +26,7 @@ import (
 
 // KeyWanted is the input of est.key.add: either key or public.
 type KeyWanted struct {
-	ID      string `json:"id,omitempty"`      // hex: how requests name it; may be left out for a certificate or public key
+	ID      string `json:"id,omitempty"`      // how requests name it, see [est.ParseKeyIdentifier]; may be left out for a certificate or public key
 	Key     []byte `json:"key,omitempty"`     // a symmetric key of 16, 24 or 32 octets
 	Public  string `json:"public,omitempty"`  // PEM of a certificate or public key
 	Comment string `json:"comment,omitempty"` // one line
@@ -52,14 +53,14 @@ type KeysShown struct {
 	Cursor string     `json:"cursor,omitempty"`
 }
 
-// maxKeyID bounds an identifier in octets.
-const maxKeyID = 128
-
 func (s *Server) addKey(ctx context.Context, caller admin.Caller, in KeyWanted) (KeyShown, error) {
 	defer clear(in.Key)
-	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(in.ID), ":", ""))
-	if err != nil || len(id) > maxKeyID {
-		return KeyShown{}, ca.Errorf(ca.Invalid, "an identifier is up to %d octets in hex", maxKeyID)
+	var id []byte
+	var err error
+	if in.ID != "" {
+		if id, err = est.ParseKeyIdentifier(in.ID); err != nil {
+			return KeyShown{}, ca.Errorf(ca.Invalid, "%v", err)
+		}
 	}
 	if len(in.Comment) > maxReason || strings.ContainsFunc(in.Comment, unicode.IsControl) {
 		return KeyShown{}, ca.Errorf(ca.Invalid, "a comment is one line of at most %d octets", maxReason)
@@ -92,7 +93,7 @@ func (s *Server) addKey(ctx context.Context, caller admin.Caller, in KeyWanted) 
 func (s *Server) takeSymmetric(k *DeviceKey, key []byte) error {
 	switch {
 	case len(k.ID) == 0:
-		return ca.Errorf(ca.Invalid, "a symmetric key needs the identifier by which the device names it: --id HEX")
+		return ca.Errorf(ca.Invalid, "a symmetric key needs the identifier by which the device names it: --id ID")
 	case len(key) != 16 && len(key) != 24 && len(key) != 32:
 		return ca.Errorf(ca.Invalid, "a symmetric key is for AES and has 16, 24 or 32 octets, not %d", len(key))
 	}
@@ -215,13 +216,13 @@ func (s *Server) listKeys(ctx context.Context, _ admin.Caller, in Page) (KeysSho
 // KeyNamed is the input of est.key.remove.
 type KeyNamed struct {
 	Kind KeyKind `json:"kind"`
-	ID   string  `json:"id"` // hex
+	ID   string  `json:"id"` // as [KeyWanted] has it; what est.key.list shows is one
 }
 
 func (s *Server) removeKey(ctx context.Context, caller admin.Caller, in KeyNamed) (struct{}, error) {
-	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(in.ID), ":", ""))
-	if err != nil || len(id) == 0 || len(id) > maxKeyID {
-		return struct{}{}, ca.Errorf(ca.Invalid, "%q is no identifier in hex; see: chancery est key list", clip(in.ID))
+	id, err := est.ParseKeyIdentifier(in.ID)
+	if err != nil {
+		return struct{}{}, ca.Errorf(ca.Invalid, "%v; see: chancery est key list", err)
 	}
 	if in.Kind != Symmetric && in.Kind != Asymmetric {
 		return struct{}{}, ca.Errorf(ca.Invalid, "a key is symmetric or asymmetric, not %q", clip(string(in.Kind)))

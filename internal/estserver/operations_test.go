@@ -361,8 +361,8 @@ func TestKeyOperations(t *testing.T) {
 		{estserver.KeyWanted{ID: "00aa", Key: secret}, ca.Conflict, "already"},
 		{estserver.KeyWanted{ID: "01", Key: secret[:5]}, ca.Invalid, "16, 24 or 32"},
 		{estserver.KeyWanted{Key: secret}, ca.Invalid, "needs the identifier"},
-		{estserver.KeyWanted{ID: "zz", Key: secret}, ca.Invalid, "in hex"},
-		{estserver.KeyWanted{ID: strings.Repeat("00", 129), Key: secret}, ca.Invalid, "in hex"},
+		{estserver.KeyWanted{ID: "hex:zz", Key: secret}, ca.Invalid, "hexadecimal digits"},
+		{estserver.KeyWanted{ID: strings.Repeat("00", 129), Key: secret}, ca.Invalid, "128 octets"},
 		{estserver.KeyWanted{ID: "01"}, ca.Invalid, "give one key"},
 		{estserver.KeyWanted{ID: "01", Key: secret, Public: holder}, ca.Invalid, "give one key"},
 		{estserver.KeyWanted{Public: "x"}, ca.Invalid, "one block of PEM"},
@@ -383,7 +383,7 @@ func TestKeyOperations(t *testing.T) {
 	done[estserver.KeyNamed, struct{}](o, "est.key.remove", estserver.KeyNamed{Kind: estserver.Symmetric, ID: "00:aa"})
 	declined(o, "est.key.remove", estserver.KeyNamed{Kind: estserver.Symmetric, ID: "00aa"}, ca.NotFound, "no such key")
 	declined(o, "est.key.remove", estserver.KeyNamed{Kind: "odd", ID: "00aa"}, ca.Invalid, "symmetric or asymmetric")
-	declined(o, "est.key.remove", estserver.KeyNamed{Kind: estserver.Symmetric}, ca.Invalid, "in hex")
+	declined(o, "est.key.remove", estserver.KeyNamed{Kind: estserver.Symmetric}, ca.Invalid, "128 octets")
 	declined(o, "est.archive.get", estserver.CertificateNamed{Serial: "40"}, ca.NotFound, "archived")
 	declined(o, "est.archive.get", estserver.CertificateNamed{Serial: "x"}, ca.Invalid, "serial number")
 	if len(w.details("est-key.added", "00aa")) != 1 || len(w.details("est-key.removed", "00aa")) != 1 {
