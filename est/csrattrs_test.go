@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"chancery/cms"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // The published lists decode, come back byte for byte, and mean what is written there.
@@ -131,6 +133,32 @@ func TestPublishedTemplate(t *testing.T) {
 		if short.Subject != nil || short.RawSAN != nil {
 			t.Errorf("%s: the request was changed all the same", what)
 		}
+	}
+}
+
+// TestOneExtensionTemplate: RFC 9908 §3.4's text has a single one where its module has a
+// list; what is complete is a list in any case.
+func TestOneExtensionTemplate(t *testing.T) {
+	one, err := encode(func(b *cryptobyte.Builder) { addExtension(b, ExtensionTemplate{ID: oidExtKeyUsage, Critical: true}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(kind asn1.ObjectIdentifier) error {
+		a, err := Template{Attributes: []cms.Attribute{attribute(kind, one)}}.Attribute()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseTemplate(a.Values[0])
+		if err == nil && (len(got.Extensions) != 1 || !got.Extensions[0].ID.Equal(oidExtKeyUsage) || !got.Extensions[0].Critical || got.Extensions[0].Value != nil) {
+			t.Errorf("%+v", got)
+		}
+		return err
+	}
+	if err := of(OIDExtensionRequestTemplate); err != nil {
+		t.Error(err)
+	}
+	if err := of(OIDExtensionRequest); !Is(err, Malformed) {
+		t.Errorf("an extension request of no list: %v", err)
 	}
 }
 

@@ -41,6 +41,22 @@ func readExtensionTemplates(der []byte) ([]ExtensionTemplate, error) {
 	return all, nil
 }
 
+// listOfTemplates gives the value of an extensionReqTemplate as a list: the text of RFC
+// 9908 §3.4 has it as one ExtensionTemplate, its ASN.1 module and its example as several.
+func listOfTemplates(der []byte) []byte {
+	in, ok := whole(der, tag.SEQUENCE)
+	if !ok || !in.PeekASN1Tag(tag.OBJECT_IDENTIFIER) {
+		return der
+	}
+	list, err := encode(func(b *cryptobyte.Builder) {
+		b.AddASN1(tag.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(der) })
+	})
+	if err != nil {
+		return der
+	}
+	return list
+}
+
 func readExtensionTemplate(in *cryptobyte.String) (ExtensionTemplate, error) {
 	var e ExtensionTemplate
 	var body cryptobyte.String

@@ -153,7 +153,11 @@ func (t *Template) takeAttributes(all []cms.Attribute) error {
 		}
 		extended = true
 		var err error
-		if t.Extensions, err = readExtensionTemplates(a.Values[0]); err != nil {
+		value := a.Values[0]
+		if !complete {
+			value = listOfTemplates(value)
+		}
+		if t.Extensions, err = readExtensionTemplates(value); err != nil {
 			return err
 		}
 		if complete && slices.ContainsFunc(t.Extensions, func(e ExtensionTemplate) bool { return e.Value == nil }) {
