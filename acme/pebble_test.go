@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"chancery/acme"
+	"chancery/internal/porttest"
 
 	"github.com/miekg/dns"
 )
@@ -249,9 +250,9 @@ func startPebble(t *testing.T, binary string, s *responder) *acme.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddress(t)
+	addr := porttest.Address(t)
 	config := map[string]any{"pebble": map[string]any{
-		"listenAddress": addr, "managementListenAddress": freeAddress(t),
+		"listenAddress": addr, "managementListenAddress": porttest.Address(t),
 		"certificate": filepath.Join(dir, "cert.pem"), "privateKey": filepath.Join(dir, "key.pem"),
 		"httpPort": s.httpPort, "tlsPort": s.tlsPort, "ocspResponderURL": "",
 		"externalAccountBindingRequired": true,
@@ -296,13 +297,4 @@ func startPebble(t *testing.T, binary string, s *responder) *acme.Client {
 	// The server's certificate has the critical ACME extension, which no verifier knows.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	return &acme.Client{Directory: "https://" + addr + "/dir", Key: newEC(t, elliptic.P256()), HTTP: &http.Client{Transport: transport}}
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/caa"
+	"chancery/internal/porttest"
 	"chancery/internal/resolver"
 
 	"github.com/miekg/dns"
@@ -121,7 +122,7 @@ func failover(t *testing.T, w *dnsWorld, s secured) {
 	hole := strings.Replace(w.where("blackhole.test"), "@", ":", 1)
 	refusing := strings.Replace(w.where("refused.test"), "@", ":", 1)
 	for name, first := range map[string]string{
-		"nobody": loopback(dnsPort(t)), "nobody over TLS": "tls://" + loopback(dnsPort(t)), "refuses": refusing,
+		"nobody": loopback(porttest.Free(t)), "nobody over TLS": "tls://" + loopback(porttest.Free(t)), "refuses": refusing,
 		"silent": hole, "silent over TLS": "tls://" + hole, "silent over HTTPS": "https://" + hole + "/dns-query",
 	} {
 		r := dnsResolver(t, resolver.Config{Servers: []string{first, good}, Timeout: time.Second, MixCase: true})

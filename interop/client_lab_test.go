@@ -37,6 +37,7 @@ import (
 	"chancery/internal/enroll/settings"
 	"chancery/internal/enroll/vault"
 	"chancery/internal/notify"
+	"chancery/internal/porttest"
 )
 
 // sealer is an authority of the test's own.
@@ -125,31 +126,12 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(d.Close)
 	d.Default(netip.MustParseAddr("127.0.0.1"))
-	l := &lab{t: t, dir: t.TempDir(), dns: d, web: newSealer(t, "the web's root"), http: freeTCP(t), tls: freeTCP(t)}
+	l := &lab{t: t, dir: t.TempDir(), dns: d, web: newSealer(t, "the web's root"), http: porttest.Free(t), tls: porttest.Free(t)}
 	l.webroot = filepath.Join(l.dir, "webroot")
 	if err := os.MkdirAll(l.webroot, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return l
-}
-
-// nextPort is below the ports that the system gives to connections, so that a port which
-// is free now is free when somebody is told to listen there.
-var nextPort atomic.Int32
-
-func init() { nextPort.Store(int32(10000 + time.Now().UnixNano()%15000)) }
-
-func freeTCP(t *testing.T) int {
-	t.Helper()
-	for range 1000 {
-		port := int(nextPort.Add(1))
-		if s, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", itoa(port))); err == nil {
-			s.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port was found")
-	return 0
 }
 
 // serveWebroot answers http-01 from files, for runs beside each other.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 )
 
 // eabSecret is the MAC key of the bindings that Pebble gives out, kid-1.
@@ -41,7 +42,7 @@ func (l *lab) pebble(o pebbleSetup) string {
 	binary := peertest.Built(l.t, "pebble")
 	dir := l.t.TempDir()
 	cert, key := l.serverFiles(dir)
-	port, management := freeTCP(l.t), freeTCP(l.t)
+	port, management := porttest.Free(l.t), porttest.Free(l.t)
 	config := map[string]any{
 		"listenAddress": fmt.Sprintf("127.0.0.1:%d", port), "managementListenAddress": fmt.Sprintf("127.0.0.1:%d", management),
 		"certificate": cert, "privateKey": key, "httpPort": l.http, "tlsPort": l.tls, "ocspResponderURL": "",
@@ -118,7 +119,7 @@ func (l *lab) stepCA(o stepSetup) string {
 	if o.terms != "" {
 		provisioner["termsOfService"] = o.terms
 	}
-	port := freeTCP(l.t)
+	port := porttest.Free(l.t)
 	config := filepath.Join(dir, "ca.json")
 	writeJSON(l.t, config, map[string]any{
 		"root": file("root.pem", encodePEM(root.cert)), "crt": file("intermediate.pem", encodePEM(between.cert)),

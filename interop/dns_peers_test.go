@@ -20,29 +20,13 @@ import (
 	"testing"
 	"time"
 
+	"chancery/internal/dnstest"
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 	"chancery/internal/resolver"
 
 	"github.com/miekg/dns"
 )
-
-// dnsPort finds a port that is free on loopback for UDP and TCP.
-func dnsPort(t *testing.T) int {
-	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		p, err := net.ListenPacket("udp", l.Addr().String())
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if err == nil {
-			p.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
@@ -144,7 +128,7 @@ func (s secured) servers() map[string]string {
 
 func newSecured(t *testing.T, dir string) (s secured, key, certificate string) {
 	t.Helper()
-	s = secured{plain: dnsPort(t), tls: dnsPort(t), web: dnsPort(t)}
+	s = secured{plain: porttest.Free(t), tls: porttest.Free(t), web: porttest.Free(t)}
 	key, certificate, s.roots = dnsCertificate(t, dir)
 	return s, key, certificate
 }
@@ -270,10 +254,7 @@ func tool(t *testing.T, dir, program string, arguments ...string) string {
 // blackHole takes questions and connections, and never answers.
 func blackHole(t *testing.T) int {
 	t.Helper()
-	port := dnsPort(t)
-	p, err := net.ListenPacket("udp", loopback(port))
-	must(t, err)
-	l, err := net.Listen("tcp", loopback(port))
+	l, p, err := dnstest.Listen("127.0.0.1:0")
 	must(t, err)
 	go func() {
 		for {
@@ -285,7 +266,7 @@ func blackHole(t *testing.T) int {
 		}
 	}()
 	t.Cleanup(func() { p.Close(); l.Close() })
-	return port
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 func must(t *testing.T, err error) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"chancery/internal/porttest"
 )
 
 // caaCases are the zone that stands three times below test: unsigned as plain,
@@ -103,10 +105,10 @@ func (w *dnsWorld) where(zone string) string {
 // newDNSWorld writes and signs the zones and starts their server.
 func newDNSWorld(t *testing.T) *dnsWorld {
 	t.Helper()
-	w := &dnsWorld{dir: t.TempDir(), port: dnsPort(t), apart: map[string]string{}}
+	w := &dnsWorld{dir: t.TempDir(), port: porttest.Free(t), apart: map[string]string{}}
 	w.apart["blackhole.test"] = fmt.Sprintf("127.0.0.1@%d", blackHole(t))
 	w.apart["six.test"] = fmt.Sprintf("::1@%d", w.port)
-	refusing := dnsPort(t)
+	refusing := porttest.Free(t)
 	authority(t, t.TempDir(), refusing, nil)
 	w.apart["refused.test"] = fmt.Sprintf("127.0.0.1@%d", refusing)
 	cases := caaCases

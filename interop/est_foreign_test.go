@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/porttest"
 )
 
 // foreignEST runs GlobalSign's EST server with an authority of the test's, and gives its
@@ -24,7 +25,7 @@ func foreignEST(t *testing.T, w *world, root *sealer) string {
 	if program == "" {
 		t.Skip("ESTSERVER does not name GlobalSign's estserver (v1.0.6), which no Debian package has and not every module proxy")
 	}
-	address := fmt.Sprintf("localhost:%d", freeTCP(t))
+	address := fmt.Sprintf("localhost:%d", porttest.Free(t))
 	keep := func(name string, key crypto.PrivateKey) string {
 		der, err := x509.MarshalPKCS8PrivateKey(key)
 		if err != nil {

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chancery/internal/porttest"
 )
 
 // estUser is a user of every EST lab.
@@ -96,7 +98,7 @@ func newESTLab(t *testing.T, configuration string) *estLab {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: t.TempDir()}
-	l := &estLab{program: program, port: freeTCP(t), v2: freeTCP(t), said: &words{}, works: newSealer(t, "Works")}
+	l := &estLab{program: program, port: porttest.Free(t), v2: porttest.Free(t), said: &words{}, works: newSealer(t, "Works")}
 	w.write("works.pem", encodePEM(l.works.cert))
 	w.write("chancery.toml", fmt.Sprintf(configuration, w.dir, l.port, l.v2))
 	l.party = w.party()

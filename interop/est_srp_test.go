@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 )
 
 // srpLab is a server with a front, and Apache behind that, which does TLS-SRP and hands
@@ -111,7 +112,7 @@ func newSRPLab(t *testing.T) *srpLab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(l.dir) })
-	public, front, behind := freeTCP(t), freeTCP(t), freeTCP(t)
+	public, front, behind := porttest.Free(t), porttest.Free(t), porttest.Free(t)
 	l.front = fmt.Sprintf("https://127.0.0.1:%d", front)
 	l.write("chancery.toml", fmt.Sprintf(srpServer, l.dir, public, front, behind))
 	l.write("apache.conf", fmt.Sprintf(srpApache, l.dir, behind, modules(t, apache)))

@@ -15,10 +15,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"testing"
@@ -27,6 +24,7 @@ import (
 	"chancery/internal/config"
 	"chancery/internal/daemon"
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 )
 
 // CA is a running certification authority.
@@ -76,7 +74,7 @@ func Log(l *slog.Logger) Option { return func(s *settings) { s.logger = l } }
 func Start(t testing.TB, options ...Option) *CA {
 	t.Helper()
 	s := &settings{config: config.Default(), logger: slog.New(slog.DiscardHandler)}
-	s.config.ACME.HTTP01Port, s.config.ACME.TLSALPN01Port = freePort(t), freePort(t)
+	s.config.ACME.HTTP01Port, s.config.ACME.TLSALPN01Port = porttest.Free(t), porttest.Free(t)
 	s.config.Limits = config.Limits{}
 	for _, o := range options {
 		o(s)
@@ -107,21 +105,6 @@ func Start(t testing.TB, options ...Option) *CA {
 		Directory: d.Directory(), Base: d.BaseURL(), Status: d.StatusURL(), Socket: d.Socket(), Data: s.dataDir, Root: d.Roots()[0],
 		HTTPPort: s.config.ACME.HTTP01Port, TLSPort: s.config.ACME.TLSALPN01Port, dns: dns,
 	}
-}
-
-// freePort finds a port that nobody has now, below those that the system gives
-// to outgoing connections.
-func freePort(t testing.TB) int {
-	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("testca: no free port was found")
-	return 0
 }
 
 // Pool gives a pool that trusts the CA alone.

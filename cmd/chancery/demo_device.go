@@ -140,7 +140,7 @@ require_linking = true        # each request tied to its TLS connection
 `
 
 func (y *yard) open(ctx context.Context) (string, error) {
-	port, err := freePort(ctx)
+	port, err := freePort()
 	if err != nil {
 		return "", err
 	}

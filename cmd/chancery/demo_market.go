@@ -80,7 +80,7 @@ func (m *market) close() {
 // they are where the DNS says, on port 443.
 func (m *market) open(ctx context.Context) (string, error) {
 	var err error
-	if m.port, err = freePort(ctx); err != nil {
+	if m.port, err = freePort(); err != nil {
 		return "", err
 	}
 	m.daemons, m.doors = map[string]*daemon.Daemon{}, map[string]string{}
@@ -129,7 +129,7 @@ allow = ["127.0.0.0/8"]       # a laboratory's
 `
 
 func (m *market) authority(ctx context.Context, name, address string) error {
-	port, err := freePort(ctx)
+	port, err := freePort()
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"chancery/internal/config"
 	"chancery/internal/daemon"
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 )
 
 const (
@@ -106,7 +107,7 @@ func (s *scene) startWeb(ctx context.Context) (string, error) {
 // startAuthority writes the configuration as a person would and starts a server
 // from it. Its port is chosen beforehand, so that the file can be used again.
 func (s *scene) startAuthority(ctx context.Context) (string, error) {
-	port, err := freePort(ctx)
+	port, err := freePort()
 	if err != nil {
 		return "", err
 	}
@@ -151,13 +152,10 @@ http01_port = %d     # a laboratory's: everywhere else it is 80
 resolvers = ["%s"]
 `
 
-func freePort(ctx context.Context) (int, error) {
-	var listen net.ListenConfig
-	l, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+// freePort gives a port that nobody else has while the demonstration lasts.
+func freePort() (int, error) {
+	port, _, err := porttest.Take()
+	return port, err
 }
 
 func (s *scene) register(ctx context.Context) (string, error) {

@@ -23,6 +23,7 @@ import (
 
 	"chancery/internal/admin"
 	"chancery/internal/desk"
+	"chancery/internal/porttest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -125,13 +126,13 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// portFree finds a port: freeport NAME
+// portFree finds a port that is nobody else's until the story ends: freeport NAME
 func portFree(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 1, "freeport NAME")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := porttest.Take()
 	ts.Check(err)
-	ts.Check(l.Close())
-	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Defer(release)
+	ts.Setenv(args[0], strconv.Itoa(port))
 }
 
 // capture puts what a file says, up to the first space, into a variable: capture NAME FILE

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"chancery/internal/anchors"
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 )
 
 // openssl is a maker's authority as OpenSSL's command keeps one.
@@ -194,14 +194,7 @@ func TestOpenSSLResponder(t *testing.T) {
 // respond starts a responder with the named key and gives its URL.
 func (o *openssl) respond(name string) string {
 	o.t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	port := free.Addr().(*net.TCPAddr).Port
-	if err := free.Close(); err != nil {
-		o.t.Fatal(err)
-	}
+	port := porttest.Free(o.t)
 	cmd := exec.Command(o.program, "ocsp", "-port", fmt.Sprint(port), "-index", "index.txt", "-CA", "middle.pem", "-rsigner", name+".pem", "-rkey", name+".key", "-nmin", "5")
 	cmd.Dir = o.dir
 	said, write, err := os.Pipe()

@@ -336,7 +336,7 @@ func TestHTTP01Families(t *testing.T) {
 		t.Errorf("address %s", f.Address)
 	}
 
-	r.conf.HTTPPort = unused(t, back)
+	r.conf.HTTPPort = port(t)
 	_, err = r.validate(challenge.HTTP01, "x.example")
 	wantFailure(t, err, challenge.Connection, "127.0.0.1", "[::1]", "refused")
 }

@@ -13,6 +13,7 @@ import (
 
 	"chancery/internal/challenge"
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 	"chancery/internal/resolver"
 )
 
@@ -57,11 +58,12 @@ func newRig(t *testing.T) *rig {
 	}}
 }
 
-// serve starts a web server on an address and gives its port.
+// serve starts a web server on an address and gives its port, which is free at the
+// other addresses.
 func serve(t *testing.T, addr netip.Addr, h http.Handler) uint16 {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	listenOn(t, s, netip.AddrPortFrom(addr, 0))
+	listenOn(t, s, netip.AddrPortFrom(addr, port(t)))
 	s.Start()
 	return portOf(s)
 }
@@ -69,7 +71,7 @@ func serve(t *testing.T, addr netip.Addr, h http.Handler) uint16 {
 func serveTLS(t *testing.T, addr netip.Addr, h http.Handler) uint16 {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	listenOn(t, s, netip.AddrPortFrom(addr, 0))
+	listenOn(t, s, netip.AddrPortFrom(addr, port(t)))
 	s.StartTLS()
 	return portOf(s)
 }
@@ -90,14 +92,9 @@ func portOf(s *httptest.Server) uint16 {
 	return s.Listener.Addr().(*net.TCPAddr).AddrPort().Port()
 }
 
-// unused gives a port on which nothing listens.
-func unused(t *testing.T, addr netip.Addr) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port()
-}
+// port gives one on which nothing listens, at any address of loopback, until the
+// test does.
+func port(t *testing.T) uint16 { t.Helper(); return uint16(porttest.Free(t)) }
 
 func (r *rig) validate(method, name string) (challenge.Result, error) {
 	return r.do(context.Background(), method, challenge.Target{Type: "dns", Value: name})

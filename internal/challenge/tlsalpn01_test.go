@@ -192,7 +192,7 @@ func TestTLSALPN01Servers(t *testing.T) {
 	})
 	t.Run("nobody", func(t *testing.T) {
 		r := newRig(t)
-		r.conf.TLSPort = unused(t, front)
+		r.conf.TLSPort = port(t)
 		_, err := r.validate(challenge.TLSALPN01, "x.example")
 		wantFailure(t, err, challenge.Connection, "127.0.0.2")
 	})

@@ -32,6 +32,7 @@ import (
 	"chancery/internal/desk"
 	"chancery/internal/dnstest"
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 	"chancery/internal/sqldb"
 	"chancery/internal/sqlstore"
 
@@ -157,21 +158,12 @@ func dataDir(t testing.TB) string {
 	return dir
 }
 
-// freeAddress finds a port on loopback that nobody has now.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func freeAddress(t testing.TB) string { t.Helper(); return porttest.Address(t) }
 
 // plan is a server with data of its own, that goes to the site to validate.
 func plan(t testing.TB, s *site, url string) setup {
 	return setup{
-		Data: dataDir(t), Database: url, Public: freeAddress(t), Base: baseURL, Status: statusURL,
+		Data: dataDir(t), Database: url, Public: porttest.Address(t), Base: baseURL, Status: statusURL,
 		Resolver: s.zone.Addr(), HTTPPort: s.port,
 	}
 }

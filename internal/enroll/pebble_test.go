@@ -20,6 +20,7 @@ import (
 	"chancery/internal/enroll"
 	"chancery/internal/enroll/vault"
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 )
 
 // What is done by hand to an account is done at a server that others wrote.
@@ -85,9 +86,9 @@ func startPebble(t *testing.T, binary string, mac []byte) (directory string, way
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, addr := t.TempDir(), freeAddress(t)
+	dir, addr := t.TempDir(), porttest.Address(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": addr, "managementListenAddress": freeAddress(t), "certificate": filepath.Join(dir, "cert.pem"), "privateKey": filepath.Join(dir, "key.pem"),
+		"listenAddress": addr, "managementListenAddress": porttest.Address(t), "certificate": filepath.Join(dir, "cert.pem"), "privateKey": filepath.Join(dir, "key.pem"),
 		"httpPort": 5002, "tlsPort": 5001, "externalAccountBindingRequired": true,
 		"externalAccountMACKeys": map[string]string{"kid-1": base64.RawURLEncoding.EncodeToString(mac)},
 		"profiles":               map[string]any{"default": map[string]any{"description": "the only one", "validityPeriod": 7776000}},
@@ -132,14 +133,4 @@ func startPebble(t *testing.T, binary string, mac []byte) (directory string, way
 		}
 	}
 	return "https://" + addr + "/dir", &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: tr.pool}}}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

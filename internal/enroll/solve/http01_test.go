@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/porttest"
 	"chancery/testca"
 )
 
@@ -72,7 +74,7 @@ func get(t *testing.T, client *http.Client, method, url string) (status int, bod
 }
 
 func TestStandaloneServesTheAnswerAlone(t *testing.T) {
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	s := &solve.Standalone{Address: at}
 	ctx := t.Context()
 	ch := challenge(acme.ChallengeHTTP01, token)
@@ -110,7 +112,7 @@ func TestStandaloneServesTheAnswerAlone(t *testing.T) {
 
 // Whoever says nothing cannot keep the port open, and too much is not read.
 func TestStandaloneLimits(t *testing.T) {
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	s := &solve.Standalone{Address: at}
 	ch := challenge(acme.ChallengeHTTP01, token)
 	must(t, s.Present(t.Context(), name("a.example"), ch, keyAuth))
@@ -140,8 +142,8 @@ func TestStandaloneBothFamilies(t *testing.T) {
 	if err != nil {
 		t.Skipf("no IPv6 here: %v", err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
+	port := strconv.Itoa(porttest.Free(t))
 	s := &solve.Standalone{Address: ":" + port}
 	ch := challenge(acme.ChallengeHTTP01, token)
 	must(t, s.Present(t.Context(), name("a.example"), ch, keyAuth))
@@ -289,7 +291,7 @@ func TestWebrootLinks(t *testing.T) {
 func TestCancelledBefore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	dir := t.TempDir()
 	for _, s := range []acme.Solver{&solve.Standalone{Address: at}, &solve.TLSALPN{Address: at}, &solve.Webroot{Dir: dir}} {
 		typ := s.Types(name("a.example"))[0]

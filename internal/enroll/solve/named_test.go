@@ -20,6 +20,7 @@ import (
 	"chancery/internal/enroll/solve"
 	"chancery/internal/keys"
 	"chancery/internal/peertest"
+	"chancery/internal/porttest"
 
 	"github.com/miekg/dns"
 )
@@ -109,7 +110,7 @@ func startNamed(t testing.TB) *primary {
 	t.Helper()
 	program := peertest.Need(t, "named")
 	dir := t.TempDir()
-	p := &primary{address: freeAddress(t), keyFile: func(a string) string { return filepath.Join(dir, a+".key") }}
+	p := &primary{address: porttest.Address(t), keyFile: func(a string) string { return filepath.Join(dir, a+".key") }}
 	config := fmt.Sprintf(`options { directory %q; listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; }; pid-file none; session-keyfile none;
 		recursion no; notify no; minimal-responses yes; dnssec-validation no; };
 		controls { };
@@ -138,7 +139,7 @@ func startKnot(t testing.TB) *primary {
 	t.Helper()
 	program := peertest.Need(t, "knotd")
 	dir := t.TempDir()
-	p := &primary{address: freeAddress(t), keyFile: func(a string) string { return filepath.Join(dir, a+".key") }}
+	p := &primary{address: porttest.Address(t), keyFile: func(a string) string { return filepath.Join(dir, a+".key") }}
 	config := fmt.Sprintf("server:\n  listen: 127.0.0.1@%d\n  rundir: %s\ndatabase:\n  storage: %s\nlog:\n- target: stderr\n  any: info\nkey:\n", p.port(), dir, dir)
 	var ids []string
 	for _, a := range tsigAlgorithms {
@@ -335,11 +336,11 @@ func TestPropagation(t *testing.T) {
 func TestPropagationPastDeadServer(t *testing.T) {
 	p := startNamed(t)
 	d := updating(t, p, "hmac-sha256")
-	d.Propagation = solve.Propagation{Servers: []string{p.address, freeAddress(t)}, Timeout: 400 * time.Millisecond, Interval: 10 * time.Millisecond}
+	d.Propagation = solve.Propagation{Servers: []string{p.address, porttest.Address(t)}, Timeout: 400 * time.Millisecond, Interval: 10 * time.Millisecond}
 	ch := challenge(acme.ChallengeDNS01, token)
 	must(t, d.Present(t.Context(), name("shop.zone.test"), ch, keyAuth))
 	must(t, d.CleanUp(t.Context(), name("shop.zone.test"), ch, keyAuth))
-	d.Propagation.Servers = []string{freeAddress(t)}
+	d.Propagation.Servers = []string{porttest.Address(t)}
 	var late *solve.PropagationError
 	if err := d.Present(t.Context(), name("shop.zone.test"), ch, keyAuth); !errors.As(err, &late) {
 		t.Errorf("only dead servers: %v", err)

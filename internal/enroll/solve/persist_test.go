@@ -20,6 +20,7 @@ import (
 	"chancery/acme"
 	"chancery/internal/dnstest"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/porttest"
 )
 
 const account = "https://ca.example/acct/123"
@@ -186,7 +187,7 @@ func TestPersistPebble(t *testing.T) {
 	client := startPebble(t, binary, d.Addr())
 	_, err = client.Register(t.Context(), acme.Registration{AgreeTerms: true})
 	must(t, err)
-	httpAt := freeAddress(t)
+	httpAt := porttest.Address(t)
 	set := solve.NewSet(nil, solve.Choice{Solver: &solve.Persist{Resolver: ask(t, d.Addr())}}, solve.Choice{Solver: &solve.Standalone{Address: httpAt}})
 	job := solve.Job{Identifiers: []acme.Identifier{name("lasting.example"), name("*.lasting.example")}, Issuers: []string{"pebble.letsencrypt.org"}}
 
@@ -219,9 +220,9 @@ func startPebble(t *testing.T, binary, dns string) *acme.Client {
 	must(t, err)
 	key, err := x509.MarshalPKCS8PrivateKey(identity.PrivateKey)
 	must(t, err)
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": at, "managementListenAddress": freeAddress(t), "httpPort": 1, "tlsPort": 1, "ocspResponderURL": "",
+		"listenAddress": at, "managementListenAddress": porttest.Address(t), "httpPort": 1, "tlsPort": 1, "ocspResponderURL": "",
 		"certificate": write(t, dir, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: identity.Certificate[0]}))),
 		"privateKey":  write(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))),
 		"profiles":    map[string]any{"default": map[string]any{"description": "the only one", "validityPeriod": 7776000}},

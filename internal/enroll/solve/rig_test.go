@@ -98,14 +98,6 @@ func free(address string) error {
 	return err
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func ask(t testing.TB, servers ...string) *resolver.Resolver {
 	t.Helper()
 	r, err := resolver.New(resolver.Config{Servers: servers, Attempts: 1})

@@ -17,6 +17,7 @@ import (
 	"chancery/acme"
 	"chancery/internal/dnstest"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/porttest"
 	"chancery/testca"
 )
 
@@ -117,7 +118,7 @@ var hostile = []string{"", ".", "..", "../../etc/passwd", "a/b", "/etc/passwd", 
 func TestHostileTokens(t *testing.T) {
 	dir := t.TempDir()
 	program, log := hook(t, "")
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	d, err := dnstest.Start(":0")
 	must(t, err)
 	t.Cleanup(d.Close)
@@ -176,7 +177,7 @@ func TestHostileTokens(t *testing.T) {
 // Whatever happens between, nothing stays: a context that ends, a forgotten clean-up,
 // a clean-up twice, many at once.
 func TestTaskTidiesUp(t *testing.T) {
-	at, dir := freeAddress(t), t.TempDir()
+	at, dir := porttest.Address(t), t.TempDir()
 	journal := &solve.Journal{Dir: filepath.Join(t.TempDir(), "journal")}
 	set := solve.NewSet(journal, solve.Choice{Solver: &solve.Standalone{Address: at}, Names: []string{".own.example"}}, solve.Choice{Solver: &solve.Webroot{Dir: dir}})
 	ctx, cancel := context.WithCancel(t.Context())

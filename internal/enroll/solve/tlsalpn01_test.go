@@ -8,6 +8,7 @@ import (
 
 	"chancery/acme"
 	"chancery/internal/enroll/solve"
+	"chancery/internal/porttest"
 	"chancery/testca"
 )
 
@@ -24,7 +25,7 @@ func TestTLSALPNIssues(t *testing.T) {
 // RFC 8737 §3 and §4: one protocol, the name as SNI, TLS 1.2 or higher; and nothing for
 // anybody else.
 func TestTLSALPNAnswersValidatorsAlone(t *testing.T) {
-	at := freeAddress(t)
+	at := porttest.Address(t)
 	s := &solve.TLSALPN{Address: at}
 	ch := challenge(acme.ChallengeTLSALPN01, token)
 	must(t, s.Present(t.Context(), name("a.example"), ch, keyAuth))
