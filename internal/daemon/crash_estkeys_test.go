@@ -251,17 +251,7 @@ func (s *keyStory) run() {
 		return err
 	})
 	order := asking{operation: est.ServerKeyGen, csr: csrFor(s.t, newKey(s.t), s.name), password: made.Password}
-	s.step("key", func() error {
-		status, header, body, err := s.post(order)
-		if err != nil {
-			return err
-		}
-		if status != http.StatusOK {
-			s.t.Fatalf("%s: %d %s", s.name, status, body)
-		}
-		s.receives(header, body)
-		return nil
-	})
+	s.step("key", func() error { return s.obtain(order) })
 	s.end()
 	s.later()
 	status, header, body, err := s.post(order)
