@@ -58,7 +58,7 @@ func (s *Server) newOrder(ctx context.Context, c *call) (*answer, error) {
 		return nil, err
 	}
 	w := c.write(now, "order.created", o.ID)
-	w.Event.Detail = map[string]string{"names": listed(names), "profile": profile}
+	w.Event.Detail, w.MostPending = map[string]string{"names": listed(names), "profile": profile}, s.MostPending
 	if err := s.Orders.CreateOrder(ctx, &o, fresh, w); err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (s *Server) preAuthorize(ctx context.Context, c *call) (*answer, error) {
 	}
 	fresh := s.freshAuthorization(c.account.ID, names[0], now)
 	w := c.write(now, "authorization.created", fresh.ID)
-	w.Event.Detail = map[string]string{"names": listed(names)}
+	w.Event.Detail, w.MostPending = map[string]string{"names": listed(names)}, s.MostPending
 	if err := s.Orders.CreateOrder(ctx, nil, []Authorization{fresh}, w); err != nil {
 		return nil, err
 	}

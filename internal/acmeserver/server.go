@@ -72,6 +72,7 @@ type Config struct {
 	AttemptPause time.Duration // before the second; doubles
 	Workers      int           // validations at once, of all accounts; 0: 64. The Validator's own bound
 
+	MostPending int   // authorisations of one account that are pending at once; 0: any number
 	NewAccounts Limit // by client address; nil: none
 	NewOrders   Limit // by account; nil: none
 	NewBindings Limit // by account, customer and client address; nil: none

@@ -57,6 +57,9 @@ type AccountQuery struct {
 type Write struct {
 	Once  *ca.Once
 	Event ca.Event
+	// MostPending is how many pending authorisations the account may have after
+	// CreateOrder, which refuses more as kind Limited; 0: any number.
+	MostPending int
 }
 
 // Binding says which external account key an account is opened with (§7.3.4).

@@ -295,6 +295,9 @@ type Limits struct {
 	AccountsPerAddress Rate `toml:"accounts_per_address" live:"yes"`
 	// New orders of one account.
 	OrdersPerAccount Rate `toml:"orders_per_account" live:"yes"`
+	// Authorisations that one account may have pending at once, or acme.max_names if
+	// that is more; 0 = any number.
+	PendingAuthorizations int `toml:"pending_authorizations" live:"yes"`
 	// Confirmations that one account may ask for (bind_by_domain, bind_by_mail),
 	// and one address by opening accounts: each is a mail. Besides, a customer is
 	// asked no more than 50 times a day, 10 times by bind_by_mail.
@@ -352,6 +355,8 @@ func Default() *Config {
 			OrdersPerAccount:   Rate{Count: 10000, Per: Duration(3 * time.Hour)},
 			BindingRequests:    Rate{Count: 20, Per: Duration(24 * time.Hour)},
 			FailedLogins:       Rate{Count: 20, Per: Duration(10 * time.Minute)},
+
+			PendingAuthorizations: 300,
 		},
 		Mail: Mail{TLS: "starttls"},
 		Log:  Log{Level: "info", Format: "text"},

@@ -89,6 +89,7 @@ func (v *checker) acme() {
 	v.lasts("acme.order_life", a.OrderLife, durations{time.Minute, 90 * day})
 	v.lasts("acme.authorization_life", a.AuthorizationLife, durations{time.Minute, 398 * day})
 	v.between("acme.max_names", a.MaxNames, numbers{1, 1000})
+	v.between("limits.pending_authorizations", v.c.Limits.PendingAuthorizations, numbers{0, 1_000_000})
 	v.between("acme.http01_port", a.HTTP01Port, numbers{1, 65535})
 	v.between("acme.tlsalpn01_port", a.TLSALPN01Port, numbers{1, 65535})
 	if len(a.Challenges) == 0 {

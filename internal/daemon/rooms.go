@@ -37,8 +37,17 @@ func (d *Daemon) acmeRoom(c *config.Config, l *limits) (*acmeserver.Server, erro
 		Attempts: 3, AttemptPause: 2 * time.Second, Workers: c.Validation.Workers,
 		Directories: directories(c.ACME), RedirectWellKnown: c.ACME.WellKnown == "redirect",
 		Customers: d.registry, Policy: policyOf(c.ACME),
+		MostPending: mostPending(l.PendingAuthorizations, c.ACME.MaxNames),
 		NewAccounts: l.accounts.Allow, NewOrders: l.orders.Allow, NewBindings: l.bindings.Allow,
 	})
+}
+
+// mostPending leaves room for the largest order of an account that has nothing pending.
+func mostPending(limit, names int) int {
+	if limit == 0 {
+		return 0
+	}
+	return max(limit, names)
 }
 
 // policyOf gives what a configuration wants of bindings.

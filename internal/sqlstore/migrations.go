@@ -23,6 +23,7 @@ var migrations = []sqldb.Migration{
 	{Number: 13, Name: "certificates alike", SQL: alikeSchema},
 	{Number: 14, Name: "est shared secrets", SQL: secretSchema},
 	{Number: 15, Name: "est passphrases", SQL: passphraseSchema},
+	{Number: 16, Name: "pending authorizations", SQL: pendingSchema},
 }
 
 // Migrate brings the database to this release's schema.

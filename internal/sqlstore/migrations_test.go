@@ -26,6 +26,7 @@ var applied = []string{
 	"ae9ae9a64189913d", // certificates alike
 	"16a44c5a4d6fb88f", // est shared secrets
 	"b372331d2e577f23", // est passphrases
+	"e08cf9020d2b1421", // pending authorizations
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

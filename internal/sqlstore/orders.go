@@ -86,6 +86,9 @@ func (s *Store) CreateOrder(ctx context.Context, o *acmeserver.Order, fresh []ac
 			Want: 1,
 		})
 	}
+	if w.MostPending > 0 && len(fresh) > 0 {
+		batch = append(batch, room(fresh, w))
+	}
 	for _, a := range fresh {
 		problem, err := encodeProblem(&a)
 		if err != nil {
@@ -99,7 +102,11 @@ func (s *Store) CreateOrder(ctx context.Context, o *acmeserver.Order, fresh []ac
 			Want: 1,
 		})
 	}
-	return refuse(s.db.Batch(ctx, append(batch, record(w.Event))...))
+	err := s.db.Batch(ctx, append(batch, record(w.Event))...)
+	if errors.Is(err, errCrowded) {
+		return s.crowded(ctx, fresh, w)
+	}
+	return refuse(err)
 }
 
 // Order implements [acmeserver.Orders].
