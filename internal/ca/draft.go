@@ -159,7 +159,7 @@ func (p *Profile) draft(req *Request, issuer *Issuer, now time.Time) (*Draft, er
 		return nil, Errorf(Unavailable, "the issuer %s ends at %s; it must be rolled over: chancery ca rollover", issuer.Name, issuer.cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	d := &Draft{
-		serial: newSerial(), request: req.ID, by: req.By, profile: p.Name, issuer: issuer,
+		serial: newSerial(now), request: req.ID, by: req.By, profile: p.Name, issuer: issuer,
 		key: req.Key, names: req.Names, lints: p.lints, once: req.Once,
 	}
 	d.template = x509.Certificate{

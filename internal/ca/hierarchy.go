@@ -186,7 +186,7 @@ func (a *Authority) authorityDraft(of pair, t term, p Plan) (*Draft, error) {
 		return nil, err
 	}
 	d := &Draft{
-		serial: newSerial(), by: coreItself, profile: authorityProfile, issuer: parent,
+		serial: newSerial(t.from), by: coreItself, profile: authorityProfile, issuer: parent,
 		key: subject.public(), lints: lints, detail: map[string]string{"line": subject.Name},
 	}
 	d.request = "core:authority:" + string(d.serial)

@@ -101,7 +101,7 @@ func TestPrepareRefuses(t *testing.T) {
 // workingIssuer is a root with the key.
 func workingIssuer(t *testing.T, key crypto.Signer) *Issuer {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: newSerial().Int(), Subject: pkix.Name{CommonName: "Root"}, NotBefore: time.Now().Add(-time.Hour),
+	template := &x509.Certificate{SerialNumber: newSerial(time.Now()).Int(), Subject: pkix.Name{CommonName: "Root"}, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -128,7 +128,7 @@ func leafDraft(t *testing.T, i *Issuer) *Draft {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Draft{serial: newSerial(), issuer: i, key: key.Public(), lints: set}
+	d := &Draft{serial: newSerial(time.Now()), issuer: i, key: key.Public(), lints: set}
 	from := time.Now().UTC().Truncate(time.Second)
 	d.template = x509.Certificate{SerialNumber: d.serial.Int(), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: from, NotAfter: from.Add(time.Hour),
 		SubjectKeyId: id, KeyUsage: x509.KeyUsageDigitalSignature}
