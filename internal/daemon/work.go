@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"time"
+
+	"chancery/internal/sqldb"
 )
 
 // duty is a piece of background work that every replica does; each is made so
@@ -50,7 +52,7 @@ func (d *Daemon) duties() []duty {
 
 // shares tells whether there may be other processes over the same database.
 // SQLite's file is locked by one.
-func (d *Daemon) shares() bool { return d.db.Engine() == "postgres" }
+func (d *Daemon) shares() bool { return d.db.Engine() == sqldb.Postgres }
 
 // startWork begins every duty, each at its own pace, until ctx ends.
 func (d *Daemon) startWork(ctx context.Context) {

@@ -20,10 +20,11 @@ func (s *Server) authenticate(c *call, op operation) error {
 		return err
 	}
 	c.who = p.who
-	c.log = c.log.With(slog.String("identity", c.who.String()))
+	about := []any{slog.String("identity", c.who.String())}
 	if c.who.Record != nil {
-		c.log = c.log.With(slog.String("certificate", string(c.who.Record.Serial)))
+		about = append(about, slog.String("certificate", string(c.who.Record.Serial)))
 	}
+	c.log = c.log.With(about...)
 	if op.asks == whoever {
 		return nil
 	}

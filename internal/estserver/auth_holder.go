@@ -23,45 +23,52 @@ type authorities struct {
 	of    *ca.Issuers
 	certs []*x509.Certificate
 
-	mu      sync.Mutex
-	records map[[sha256.Size]byte]*ca.Record // by certificate; see remember
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]ours // by certificate; see remember
+}
+
+// ours is what is known of a certificate that one of the authorities signed.
+type ours struct {
+	record *ca.Record // nil: not known yet
+	holder string     // see [Server.holderOf]
 }
 
 // maxRemembered bounds the certificates that are remembered.
 const maxRemembered = 4096
 
-// remember keeps that one of the authorities signed a certificate and, once it is known,
-// the record of it, which is to the octet the one that the ledger has: none of that can
-// change. Whether it was revoked is asked each time.
-func (a *authorities) remember(cert *x509.Certificate, r *ca.Record) {
+// remember keeps that one of the authorities signed a certificate and, once they are
+// known, the record of it, which is to the octet the one that the ledger has, and who its
+// holder is: none of that can change under this picture. Whether it was revoked is asked
+// each time.
+func (a *authorities) remember(cert *x509.Certificate, o ours) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.records) >= maxRemembered {
-		clear(a.records)
+	if len(a.known) >= maxRemembered {
+		clear(a.known)
 	}
-	a.records[sha256.Sum256(cert.Raw)] = r
+	a.known[sha256.Sum256(cert.Raw)] = o
 }
 
 // remembered tells whether one of the authorities signed a certificate as far as is
-// remembered, and gives its record, nil if that is not known yet.
-func (a *authorities) remembered(cert *x509.Certificate) (record *ca.Record, signed bool) {
+// remembered, and what else is known of it.
+func (a *authorities) remembered(cert *x509.Certificate) (o ours, signed bool) {
 	key := sha256.Sum256(cert.Raw)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	record, signed = a.records[key]
-	return record, signed
+	o, signed = a.known[key]
+	return o, signed
 }
 
 // issuedHere tells whether one of our authorities, active or retired, signed the
 // certificate. That its name stands in it says nothing.
 func (s *Server) issuedHere(cert *x509.Certificate) bool {
-	ours := s.picture()
-	if _, signed := ours.remembered(cert); signed {
+	now := s.picture()
+	if _, signed := now.remembered(cert); signed {
 		return true
 	}
-	for _, authority := range ours.certs {
+	for _, authority := range now.certs {
 		if bytes.Equal(authority.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(authority) == nil {
-			ours.remember(cert, nil)
+			now.remember(cert, ours{})
 			return true
 		}
 	}
@@ -76,7 +83,7 @@ func (s *Server) picture() *authorities {
 	if known := s.explicit.Load(); known != nil && known.of == issuers {
 		return known
 	}
-	next := &authorities{of: issuers, records: map[[sha256.Size]byte]*ca.Record{}}
+	next := &authorities{of: issuers, known: map[[sha256.Size]byte]ours{}}
 	for _, i := range issuers.List() {
 		if len(i.Certs) == 0 {
 			continue
@@ -89,43 +96,44 @@ func (s *Server) picture() *authorities {
 	return next
 }
 
-// record gives what the ledger says, now, of a certificate that one of ours signed;
-// [ca.NotFound]: it does not know just that one.
-func (s *Server) record(ctx context.Context, cert *x509.Certificate) (ca.Record, error) {
-	ours := s.picture()
-	known, signed := ours.remembered(cert)
-	if known != nil {
-		record := *known
+// record gives what the ledger says, now, of a certificate that one of ours signed, and
+// its holder; [ca.NotFound]: it does not know just that one.
+func (s *Server) record(ctx context.Context, cert *x509.Certificate) (ca.Record, string, error) {
+	now := s.picture()
+	known, signed := now.remembered(cert)
+	if known.record != nil {
+		record := *known.record
 		var err error
 		record.RevokedAt, record.Reason, err = s.Certificates.Standing(ctx, record.Serial)
-		return record, err
+		return record, known.holder, err
 	}
 	record, err := s.Ledger.BySerial(ctx, ca.SerialOf(cert.SerialNumber))
 	switch {
 	case err != nil:
-		return ca.Record{}, err
+		return ca.Record{}, "", err
 	case !record.Settled() || !bytes.Equal(record.DER, cert.Raw):
-		return ca.Record{}, ca.Errorf(ca.NotFound, "the ledger has another certificate with this serial number")
+		return ca.Record{}, "", ca.Errorf(ca.NotFound, "the ledger has another certificate with this serial number")
 	}
+	holder := s.holderOf(record.Issuer, cert)
 	if signed { // under this picture; the hierarchy may have changed just now
 		kept := record
-		ours.remember(cert, &kept)
+		now.remember(cert, ours{record: &kept, holder: holder})
 	}
-	return record, nil
+	return record, holder, nil
 }
 
 // holder judges a certificate that we signed by what the ledger says of it (RFC 5280
 // §6.1.3: validity and revocation) and by its profile: a web server's opens nothing
 // that is a device's.
 func (s *Server) holder(c *call, cert *x509.Certificate) (Identity, error) {
-	record, err := s.record(c.r.Context(), cert)
+	record, holder, err := s.record(c.r.Context(), cert)
 	if err != nil && ca.KindOf(err) != ca.NotFound {
 		return Identity{}, err
 	}
 	no := func(format string, args ...any) (Identity, error) {
 		return Identity{}, refuse(http.StatusForbidden, format, args...)
 	}
-	who := Identity{Certificate: cert, Record: &record, Holder: s.holderOf(record.Issuer, cert)}
+	who := Identity{Certificate: cert, Record: &record, Holder: holder}
 	switch {
 	case err != nil:
 		return no("your certificate bears this authority's signature, but its ledger does not know it; enrol anew")

@@ -17,7 +17,8 @@ func onlyCertificates() estserver.Label {
 }
 
 // TestRevokedOnTheNextRequest: over the same connection, with a certificate whose
-// signature and record were remembered, and also where another process revoked it.
+// signature and record were remembered. That another process may revoke it is in
+// sqlstore's TestStandingIsRemembered.
 func TestRevokedOnTheNextRequest(t *testing.T) {
 	w := newWorld(t, nil, onlyCertificates())
 	for _, op := range []string{"simpleenroll", "simplereenroll"} {
@@ -30,18 +31,10 @@ func TestRevokedOnTheNextRequest(t *testing.T) {
 		refused(t, c.post(op, like(device).der(t)), http.StatusForbidden, "revoked on", "cessationOfOperation")
 		refused(t, w.client(device).post(op, like(device).der(t)), http.StatusForbidden, "revoked on")
 	}
-	device := w.certify("device", ca.Subject{CommonName: "dev1"}, "dev1.example")
-	c := w.client(device)
-	granted(t, c.post("simplereenroll", like(device).der(t)))
-	// What another replica does is seen in the database alone.
-	if n, err := w.db.Exec(t.Context(), `UPDATE certificates SET revoked = $1, reason = 1 WHERE serial = $2`,
-		w.now().UnixMilli(), ca.SerialOf(device.cert.SerialNumber).Bytes()); err != nil || n != 1 {
-		t.Fatal(n, err)
-	}
-	refused(t, c.post("simplereenroll", like(device).der(t)), http.StatusForbidden, "revoked on", "keyCompromise")
 }
 
-// TestRememberedCertificatesEnd: the clock, the label and the ledger count each time.
+// TestRememberedCertificatesEnd: the clock and the label count each time, and what the
+// ledger does not have is never remembered.
 func TestRememberedCertificatesEnd(t *testing.T) {
 	other := onlyCertificates()
 	other.Name, other.Profile = "other", "ldevid"
@@ -51,10 +44,11 @@ func TestRememberedCertificatesEnd(t *testing.T) {
 	ask := like(device).der(t)
 	granted(t, c.post("simpleenroll", ask))
 	refused(t, c.post("other/simpleenroll", ask), http.StatusForbidden, "profile device")
-	if _, err := w.db.Exec(t.Context(), `DELETE FROM certificates WHERE serial = $1`, ca.SerialOf(device.cert.SerialNumber).Bytes()); err != nil {
+	lost := w.certify("device", ca.Subject{CommonName: "dev3"}, "dev3.example")
+	if _, err := w.db.Exec(t.Context(), `DELETE FROM certificates WHERE serial = $1`, ca.SerialOf(lost.cert.SerialNumber).Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, c.post("simpleenroll", ask), http.StatusForbidden, "its ledger does not know it")
+	refused(t, w.client(lost).post("simpleenroll", like(lost).der(t)), http.StatusForbidden, "its ledger does not know it")
 
 	next := w.certify("device", ca.Subject{CommonName: "dev2"}, "dev2.example")
 	c = w.client(next)

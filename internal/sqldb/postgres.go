@@ -80,7 +80,7 @@ func (e *postgresEngine) inspect(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func (e *postgresEngine) name() string { return "postgres" }
+func (e *postgresEngine) name() string { return Postgres }
 
 func (e *postgresEngine) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if e.stopped.Load() {

@@ -99,12 +99,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	scheme, rest, _ := strings.Cut(c.URL, ":")
 	var err error
 	switch scheme {
-	case "sqlite":
+	case SQLite:
 		if c.MaxConns <= 0 {
 			c.MaxConns = max(4, 2*runtime.GOMAXPROCS(0))
 		}
 		db.engine, err = openSQLite(strings.TrimPrefix(rest, "//"), c, db.stats)
-	case "postgres", "postgresql":
+	case Postgres, "postgresql":
 		if c.MaxConns <= 0 {
 			c.MaxConns = 16
 		}
@@ -123,7 +123,14 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	return db, nil
 }
 
-// Engine returns "sqlite" or "postgres".
+// The engines, as [DB.Engine] names them. SQLite has one process at a time, which holds
+// the lock of its file.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres"
+)
+
+// Engine returns [SQLite] or [Postgres].
 func (db *DB) Engine() string { return db.engine.name() }
 
 // Close waits for the batches already handed in, then closes the database.

@@ -82,7 +82,7 @@ func (e *sqliteEngine) open(path string, c Config, stats *counters) error {
 	return nil
 }
 
-func (e *sqliteEngine) name() string { return "sqlite" }
+func (e *sqliteEngine) name() string { return SQLite }
 
 // enter hands a task to the writer and waits for its answer.
 func (e *sqliteEngine) enter(ctx context.Context, t *task) error {

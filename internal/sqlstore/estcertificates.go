@@ -3,11 +3,14 @@ package sqlstore
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
+	"encoding/asn1"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"chancery/internal/ca"
 	"chancery/internal/estserver"
@@ -30,14 +33,46 @@ func likeness(subject string, names []ca.Identifier) []byte {
 	return sum[:16]
 }
 
-// keyIDOf gives a certificate's subject key identifier, nil when there is none.
+// keyIDOf gives a certificate's subject key identifier, nil when there is none. It looks
+// for nothing else, as each certificate that is settled passes here.
 func keyIDOf(der []byte) []byte {
-	c, err := x509.ParseCertificate(der)
-	if err != nil || len(c.SubjectKeyId) == 0 {
+	var certificate, tbs, list cryptobyte.String
+	in := cryptobyte.String(der)
+	// The rest of what stands before the extensions has context-specific tags of other
+	// numbers, or none (RFC 5280 §4.1).
+	extensions := casn1.Tag(3).ContextSpecific().Constructed()
+	if !in.ReadASN1(&certificate, casn1.SEQUENCE) || !certificate.ReadASN1(&tbs, casn1.SEQUENCE) {
 		return nil
 	}
-	return c.SubjectKeyId
+	for !tbs.PeekASN1Tag(extensions) {
+		var tag casn1.Tag
+		if !tbs.ReadAnyASN1Element(new(cryptobyte.String), &tag) {
+			return nil
+		}
+	}
+	if !tbs.ReadASN1(&tbs, extensions) || !tbs.ReadASN1(&list, casn1.SEQUENCE) {
+		return nil
+	}
+	for !list.Empty() {
+		var extension, id cryptobyte.String
+		var oid asn1.ObjectIdentifier
+		if !list.ReadASN1(&extension, casn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&oid) {
+			return nil
+		}
+		if !oid.Equal(subjectKeyID) {
+			continue
+		}
+		if !extension.SkipOptionalASN1(casn1.BOOLEAN) || !extension.ReadASN1(&extension, casn1.OCTET_STRING) ||
+			!extension.ReadASN1(&id, casn1.OCTET_STRING) || len(id) == 0 {
+			return nil
+		}
+		return id
+	}
+	return nil
 }
+
+// subjectKeyID is id-ce-subjectKeyIdentifier (RFC 5280 §4.2.1.2).
+var subjectKeyID = asn1.ObjectIdentifier{2, 5, 29, 14}
 
 // estRoom is the room whose certificates have an index by asker.
 const estRoom = "est"
@@ -83,8 +118,15 @@ func (s *Store) newest(ctx context.Context, c *conditions) ([]ca.Record, error) 
 
 // Standing implements [estserver.Certificates].
 func (s *Store) Standing(ctx context.Context, serial ca.Serial) (time.Time, ca.Reason, error) {
+	good, change := s.standings.know(serial)
+	if good {
+		return time.Time{}, 0, nil
+	}
 	var revoked, reason int64
 	err := s.db.One(ctx, `SELECT revoked, reason FROM certificates WHERE serial = $1 AND settled > 0`, []any{serial.Bytes()}, &revoked, &reason)
+	if err == nil && revoked == 0 && s.db.Engine() == sqldb.SQLite {
+		s.standings.learn(serial, change)
+	}
 	return instant(revoked), ca.Reason(reason), missing(err, "no certificate with this serial number was issued here")
 }
 

@@ -33,6 +33,7 @@ func (s *Store) Revoke(ctx context.Context, in ca.Revocation) (ca.Record, error)
 		})
 	}
 	err := s.db.Batch(ctx, append(batch, record(in.Event))...)
+	s.standings.forget() // whatever came of it
 	if errors.Is(err, errStale) {
 		old, err := s.BySerial(ctx, in.Serial)
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 
 // Store is the one implementation of all storage interfaces.
 type Store struct {
-	db *sqldb.DB
+	db        *sqldb.DB
+	standings standings
 }
 
 // New gives a store on an open database whose migrations ran.
