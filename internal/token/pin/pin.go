@@ -11,6 +11,7 @@ type Question struct {
 	ID   string // the same as long as it is the same PIN: of the token, or of the key in a TPM
 	Low  bool   // a wrong one was tried since the last right one
 	Last bool   // one more wrong one locks it
+	Free bool   // there may be none: nobody is asked, and what nobody has is empty
 }
 
 // Giver gives PINs. Each is tried once.
