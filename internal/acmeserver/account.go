@@ -38,6 +38,9 @@ func (s *Server) newAccount(ctx context.Context, c *call) (*answer, error) {
 	if err := s.limitAccounts(c.client); err != nil {
 		return nil, err
 	}
+	if err := s.keyOfNoCertificate(ctx, c.key); err != nil {
+		return nil, err
+	}
 	return s.openAccount(ctx, c, opening{request: &in, binding: binding})
 }
 

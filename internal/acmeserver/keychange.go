@@ -19,6 +19,9 @@ func (s *Server) changeKey(ctx context.Context, c *call) (*answer, error) {
 	if err := s.keyIsFree(ctx, newKey); err != nil {
 		return nil, err
 	}
+	if err := s.keyOfNoCertificate(ctx, newKey); err != nil {
+		return nil, err
+	}
 	changed := *c.account
 	changed.Thumb = newKey.Thumbprint()
 	if changed.Key, err = newKey.MarshalJSON(); err != nil {
@@ -36,6 +39,24 @@ func (s *Server) changeKey(ctx context.Context, c *call) (*answer, error) {
 		return nil, err
 	}
 	return &answer{location: s.accountURL(changed.ID), body: s.accountObject(&changed)}, nil
+}
+
+// keyOfNoCertificate refuses an account the key of a certificate, ended or not. RFC 8555
+// §11.1: the two are never to be the same.
+func (s *Server) keyOfNoCertificate(ctx context.Context, key *acme.Key) error {
+	id, err := ca.KeyID(key.Public())
+	if err != nil {
+		return nil // no certificate of ours can have such a key
+	}
+	hash, err := ca.KeyHash(key.Public())
+	if err != nil {
+		return nil
+	}
+	taken, err := s.Background.KeyCertified(ctx, id, hash)
+	if err == nil && taken {
+		return acme.NewProblem(acme.TypeBadPublicKey, "this is the key of a certificate; make another key for the account (RFC 8555 §11.1)")
+	}
+	return err
 }
 
 // checkKeyChange does steps 2 to 8 of §7.3.5 and gives the new key.

@@ -143,6 +143,9 @@ type OrderQuery struct {
 
 // Background is what the server's own work needs of storage.
 type Background interface {
+	// KeyCertified tells whether there is a certificate with the key, by its subject key
+	// identifier and its hash; it does not see certificates without that identifier.
+	KeyCertified(ctx context.Context, id, hash []byte) (bool, error)
 	// ClaimValidations takes over up to limit pending authorisations whose
 	// Processing lies before now, extending it to until.
 	ClaimValidations(ctx context.Context, now, until time.Time, limit int) ([]Authorization, error)

@@ -270,6 +270,10 @@ func keyID(key crypto.PublicKey) ([]byte, error) {
 	return sum[:20], nil
 }
 
+// KeyID is the subject key identifier that certificates for the key have here, unless
+// their profile leaves it out.
+func KeyID(key crypto.PublicKey) ([]byte, error) { return keyID(key) }
+
 // keyBits gives the BIT STRING contents of a SubjectPublicKeyInfo.
 func keyBits(spki []byte) ([]byte, error) {
 	var bits asn1.BitString

@@ -56,6 +56,16 @@ func (s *Store) Account(ctx context.Context, id string) (acmeserver.Account, err
 	return s.account(ctx, `SELECT `+accountColumns+` FROM acme_accounts WHERE id = $1`, id)
 }
 
+// KeyCertified implements [acmeserver.Background].
+func (s *Store) KeyCertified(ctx context.Context, id, hash []byte) (bool, error) {
+	var one int64
+	err := s.db.One(ctx, `SELECT 1 FROM certificates WHERE key_id = $1 AND key_hash = $2 LIMIT 1`, []any{id, hash}, &one)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, refuse(err)
+}
+
 // AccountByThumb implements [acmeserver.Accounts].
 func (s *Store) AccountByThumb(ctx context.Context, thumb string) (acmeserver.Account, error) {
 	return s.account(ctx, `SELECT `+accountColumns+` FROM acme_accounts WHERE thumb = $1`, thumb)
