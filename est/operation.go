@@ -3,6 +3,7 @@ package est
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -69,14 +70,18 @@ func unreserved(c byte) bool {
 // ParsePath takes a request's path as it was sent (percent-encoded) and gives its
 // label, "" if it has none, and its operation. A path of another shape, or whose last
 // segment is no operation of RFC 7030, is [Malformed]: 404 to a server. A label is
-// given only if it passes [CheckLabel].
+// given only if it passes [CheckLabel]. Octets that need no percent-encoding and have it
+// all the same, as Java writes '~', stand for themselves (RFC 3986 §2.3, §6.2.2.2).
 func ParsePath(p string) (label string, op Operation, err error) {
-	rest, ok := strings.CutPrefix(p, WellKnown+"/")
+	rest, ok := strings.CutPrefix(plainly(p), WellKnown+"/")
 	if !ok {
 		return "", "", malformed("the path does not begin with %s/", WellKnown)
 	}
 	last := rest
 	if before, after, two := strings.Cut(rest, "/"); two {
+		if after == "" && slices.Contains(Operations, Operation(before)) {
+			return "", "", malformed("the path ends with a slash: leave it out")
+		}
 		label, last = before, after
 		if err := CheckLabel(label); err != nil {
 			return "", "", err
@@ -86,6 +91,25 @@ func ParsePath(p string) (label string, op Operation, err error) {
 		return "", "", malformed("there is no such EST operation: known are cacerts, simpleenroll, simplereenroll, fullcmc, serverkeygen and csrattrs")
 	}
 	return label, Operation(last), nil
+}
+
+// plainly decodes what is percent-encoded without need.
+func plainly(p string) string {
+	if !strings.Contains(p, "%") {
+		return p
+	}
+	var out strings.Builder
+	for i := 0; i < len(p); i++ {
+		if p[i] == '%' && i+2 < len(p) {
+			if c, err := strconv.ParseUint(p[i+1:i+3], 16, 8); err == nil && unreserved(byte(c)) {
+				out.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(p[i])
+	}
+	return out.String()
 }
 
 // URL gives the address of an operation at a server, of which the scheme, the host

@@ -41,10 +41,19 @@ func TestPaths(t *testing.T) {
 			t.Errorf("made %s of %s", got, test.path)
 		}
 	}
+	for path, label := range map[string]string{
+		"/.well-known/est/%63acerts": "", "/%2Ewell-known/%65st/cacerts": "", "/.well-known/est/a%7Eb%2d%5F%37/cacerts": "a~b-_7",
+	} {
+		if got, op, err := ParsePath(path); err != nil || got != label || op != CACerts {
+			t.Errorf("%s: got %q, %q, %v", path, got, op, err)
+		}
+	}
 	for _, path := range []string{
+		"/.well-known/est%2fcacerts", "/.well-known/est/%2e/cacerts", "/.well-known/est/%2e%2E/cacerts", "/.well-known/est/%00/cacerts", "/.well-known/est/%", "/.well-known/est/cacert%7",
+		"/.well-known/est/%+1/cacerts", "/.well-known/est/%2563acerts", "/.well-known/est/a+b/cacerts", "/.well-known/est/a/cacerts/",
 		"", "/", "/.well-known/est", "/.well-known/est/", "/.well-known/est/cacerts/", "/.well-known/est//cacerts",
 		"/.well-known/est/a/b/cacerts", "/.well-known/est/cacerts/cacerts", "/.well-known/est/pal/cacerts",
-		"/.well-known/est/a%2fb/cacerts", "/.well-known/est/%63acerts", "/.well-known/est/CACERTS", "/.well-known/est/label",
+		"/.well-known/est/a%2fb/cacerts", "/.well-known/est/CACERTS", "/.well-known/est/label",
 		"/.well-known/est/crts", "/x/.well-known/est/cacerts", "/.well-known/est/../est/cacerts",
 	} {
 		if label, op, err := ParsePath(path); !Is(err, Malformed) {
@@ -65,7 +74,8 @@ func FuzzParsePath(f *testing.F) {
 		if label != "" && CheckLabel(label) != nil {
 			t.Fatalf("%q gave the label %q", path, label)
 		}
-		if again := URL(&url.URL{}, label, op).EscapedPath(); again != path {
+		again := URL(&url.URL{}, label, op).EscapedPath()
+		if l, o, err := ParsePath(again); again != plainly(path) || l != label || o != op || err != nil {
 			t.Fatalf("%q came back as %q", path, again)
 		}
 	})

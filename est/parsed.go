@@ -135,7 +135,9 @@ func (p *Parsed) CheckSignature() error {
 		return fault(Unsupported, "the request has no signature and does not prove possession of its key (RFC 5272 appendix C.1)")
 	case !ok:
 		return fault(Unsupported, "the request's signature algorithm is not among ECDSA, RSA and RSASSA-PSS with SHA-256, SHA-384 or SHA-512, and Ed25519")
-	case p.PublicKey == nil || !keyType(p.PublicKey).Equal(s.key):
+	case p.PublicKey == nil:
+		return fault(Unsupported, "the request's key is of a kind that is not certified here: RSA, P-256, P-384, P-521 and Ed25519 are; an RSA key that signs by RSASSA-PSS says rsaEncryption all the same")
+	case !keyType(p.PublicKey).Equal(s.key):
 		return fault(Unsupported, "the request's signature algorithm does not fit its public key")
 	case !s.verify(p.PublicKey, p.RawTBS, p.Signature):
 		return malformed("the request's signature is wrong: it was not made by the key that it asks to certify")

@@ -141,7 +141,9 @@ func (d *Daemon) estHandler(terminated bool) http.Handler {
 }
 
 // isEST tells whether a path is the EST server's.
-func isEST(path string) bool { return strings.HasPrefix(path, est.WellKnown+"/") }
+func isEST(path string) bool {
+	return path == est.WellKnown || strings.HasPrefix(path, est.WellKnown+"/")
+}
 
 // sweepEST removes requests and passwords that have run out.
 func (d *Daemon) sweepEST(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ func (s *Server) user(c *call, who *Identity) error {
 		return nil
 	}
 	scheme, rest, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
+	rest = strings.TrimLeft(rest, " ") // RFC 9110 §11.4: one space or more
 	var found *Credential
 	var err error
 	via := ViaBasic
@@ -53,7 +55,7 @@ func (s *Server) user(c *call, who *Identity) error {
 	case scheme == "":
 		return nil
 	case strings.EqualFold(scheme, "Basic"):
-		name, password, ok := c.r.BasicAuth()
+		name, password, ok := basic(rest)
 		if !ok {
 			return refuse(http.StatusBadRequest, "the Authorization field cannot be read as Basic (RFC 7617)")
 		}
@@ -78,6 +80,15 @@ func (s *Server) user(c *call, who *Identity) error {
 	}
 	who.Credential, who.Via = found, via
 	return nil
+}
+
+// basic reads what Basic carries (RFC 7617 §2).
+func basic(text string) (user, password string, ok bool) {
+	plain, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(plain), ":")
 }
 
 // srpUser takes the terminator's word for who the user is. Apache writes "(null)" for

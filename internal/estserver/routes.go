@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -85,6 +86,9 @@ func (s *Server) serve(c *call) error {
 	if op.method == http.MethodPost {
 		c.body, unreadable = readBody(c, op)
 	}
+	if errors.Is(unreadable, errBroken) {
+		return unreadable
+	}
 	if op.attributes && unreadable == nil {
 		c.request, unreadable = est.ParseRequest(c.body)
 	}
@@ -151,7 +155,7 @@ func readBody(c *call, op operation) ([]byte, error) {
 	most := int64(op.most)*3/2 + 1024
 	body, err := io.ReadAll(io.LimitReader(c.r.Body, most+1))
 	if err != nil {
-		return nil, &refusal{Status: http.StatusBadRequest, Text: "the body could not be read", Err: err}
+		return nil, unread(err)
 	}
 	if int64(len(body)) > most {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "the body is too long: %d octets of base64 are the limit", most)
@@ -164,6 +168,24 @@ func readBody(c *call, op operation) ([]byte, error) {
 		return nil, refuse(http.StatusBadRequest, "the body is empty; %s takes %s in base64", c.op, strings.Join(op.media, " or "))
 	}
 	return der, nil
+}
+
+// errBroken is the cause of every refusal of a body that did not come whole: nothing more
+// can be heard from that connection.
+var errBroken = errors.New("the body did not come whole")
+
+// unread says why a body could not be read to its end.
+func unread(err error) *refusal {
+	r := &refusal{Status: http.StatusBadRequest, Text: "the body could not be read", Err: fmt.Errorf("%w: %w", errBroken, err)}
+	var slow net.Error
+	switch {
+	case errors.As(err, &slow) && slow.Timeout():
+		// RFC 9110 §15.5.9: as when Content-Length says more than there is.
+		r.Status, r.Text = http.StatusRequestTimeout, "the body did not come in time: its Content-Length says more octets than were sent, or the connection is too slow"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		r.Text = "the body is shorter than its Content-Length says"
+	}
+	return r
 }
 
 func checkMedia(r *http.Request, op operation) error {
