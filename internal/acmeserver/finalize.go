@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"errors"
 	"slices"
 	"strings"
 
@@ -162,19 +163,25 @@ func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR)
 	if err != nil {
 		return nil, err
 	}
+	once := *c.once
+	once.Grounds = append(once.Grounds, ca.Ground{Kind: GroundAccount, ID: c.account.ID})
 	req := ca.Request{
 		ID: o.RequestID(), By: c.principal(), Key: csr.Key, Names: o.Identifiers, Profile: o.Profile,
-		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: c.once,
+		NotBefore: o.NotBefore, NotAfter: o.NotAfter, Once: &once,
 		Subject: v.subjectFor(csr), Accounts: s.accountURLs(c.account.ID), Labels: v.labels,
 	}
 	// What was seen stands in the authorisation's own event; repeated for every
 	// certificate that rests on it, it would fill the store.
 	for _, a := range o.authorizations {
+		once.Grounds = append(once.Grounds, ca.Ground{Kind: GroundAuthorization, ID: a.ID})
 		req.Evidence = append(req.Evidence, ca.Evidence{
 			Identifier: a.Identifier, Method: a.Method, At: a.Validated, Expires: a.Expires, Detail: "authorization " + a.ID,
 		})
 	}
 	record, err := s.Authority.Issue(ctx, req)
+	if errors.Is(err, ca.ErrEnded) {
+		return nil, s.ended(ctx, c, err)
+	}
 	if ca.KindOf(err) == ca.Unavailable {
 		// The intent may be there already; then it will be finished, and the client
 		// has only to wait.
@@ -191,4 +198,30 @@ func (s *Server) issue(ctx context.Context, c *call, o *orderState, csr *ca.CSR)
 	}
 	o.record = &record
 	return s.orderAnswer(o), nil
+}
+
+// The kinds of [ca.Ground] that this room's certificates rest on.
+const (
+	GroundAccount       = "acme account"
+	GroundAuthorization = "acme authorization"
+)
+
+// ended says what was ended between the checks of a finalize and its record, in the words
+// of a request that comes after it (RFC 8555 §7.3.6, §7.5.2).
+func (s *Server) ended(ctx context.Context, c *call, why error) error {
+	a, err := s.Accounts.Account(ctx, c.account.ID)
+	if err == nil {
+		err = active(&a)
+	}
+	if err != nil {
+		return err
+	}
+	o, err := s.loadOrder(ctx, c)
+	if err != nil {
+		return err
+	}
+	if status, problem := o.status(s.Clock()); status != acme.OrderReady {
+		return notReady(status, problem)
+	}
+	return why
 }

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"crypto"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -102,7 +103,19 @@ func bounded(s string, octets int) string {
 type Once struct {
 	ID      []byte
 	Expires time.Time
+	// Grounds are what the act rests on: a store sees in the act's own transaction that
+	// each still stands, and refuses with [ErrEnded] and changes nothing if one does not.
+	Grounds []Ground
 }
+
+// Ground is something of a room's that an act rests on and that may end at any time.
+type Ground struct {
+	Kind string // a word of the room's, which its store knows
+	ID   string
+}
+
+// ErrEnded is in the chain of a refusal, of kind [Denied], because a [Ground] had ended.
+var ErrEnded = errors.New("what the request rests on has ended")
 
 // evidenceFor finds the evidence for name among methods that a profile takes.
 func (r *Request) evidenceFor(name Identifier, methods []string, now time.Time) (Evidence, bool) {

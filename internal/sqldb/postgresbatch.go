@@ -131,7 +131,7 @@ func perform(ctx context.Context, conn *pgxpool.Conn, w *work) (err error) {
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
 	for _, s := range w.statements {
-		batch.Queue(s.SQL, s.Args...)
+		batch.Queue(s.text(), s.Args...)
 	}
 	results := conn.SendBatch(ctx, batch)
 	defer func() {
@@ -153,6 +153,15 @@ func perform(ctx context.Context, conn *pgxpool.Conn, w *work) (err error) {
 		w.affected[i] = n
 	}
 	return nil
+}
+
+// text is the statement as PostgreSQL gets it. SQLite has one writer: what a batch reads
+// there stays as it is in any case.
+func (s Statement) text() string {
+	if s.Hold {
+		return s.SQL + " FOR SHARE"
+	}
+	return s.SQL
 }
 
 func statementResult(results pgx.BatchResults, s Statement) (int64, error) {

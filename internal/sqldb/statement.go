@@ -24,6 +24,9 @@ type Statement struct {
 	Want int64
 	// Label says what a conflict of this statement means; errors.Is finds it.
 	Label error
+	// Hold, with a SELECT of rows of one table, keeps them as they are until the batch is
+	// done: who wants to change one waits, or was first and is seen.
+	Hold bool
 	// Scan, if set, receives each row of RETURNING. It runs before the commit, on
 	// the engine's own goroutine: it must only copy values, never call the
 	// database, and nothing it copied counts unless Batch returns nil. It may be

@@ -6,8 +6,10 @@ package sqlstore
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
+	"chancery/internal/acmeserver"
 	"chancery/internal/ca"
 	"chancery/internal/sqldb"
 )
@@ -26,17 +28,41 @@ var (
 	errSpent  = errors.New("single-use token spent before")
 	errExists = errors.New("row exists")
 	errStale  = errors.New("row changed meanwhile")
+	errEnded  = errors.New("a ground of the act has ended")
 )
 
-// spend is the statement that spends a single-use token; with none, nothing.
+// spend are the statements that spend a single-use token and see that what the act rests
+// on still stands; with none, nothing.
 func spend(o *ca.Once) []sqldb.Statement {
 	if o == nil {
 		return nil
 	}
-	return []sqldb.Statement{{
+	return append([]sqldb.Statement{{
 		SQL:  `INSERT INTO spent (token, expires) VALUES ($1, $2)`,
 		Args: []any{o.ID, millis(o.Expires)}, Want: 1, Label: errSpent,
-	}}
+	}}, standing(o.Grounds)...)
+}
+
+// standing are the statements that see that all grounds stand, one for each kind.
+func standing(grounds []ca.Ground) (all []sqldb.Statement) {
+	for _, of := range []struct{ kind, table string }{
+		{acmeserver.GroundAccount, "acme_accounts"}, {acmeserver.GroundAuthorization, "authorizations"},
+	} {
+		var ids []string
+		for _, g := range grounds {
+			if g.Kind == of.kind {
+				ids = append(ids, g.ID)
+			}
+		}
+		slices.Sort(ids)
+		if ids = slices.Compact(ids); len(ids) > 0 {
+			all = append(all, sqldb.Statement{
+				SQL:  `SELECT id FROM ` + of.table + ` WHERE status = 'valid' AND id IN (` + marks(1, len(ids)) + `)`,
+				Args: anys(ids), Want: int64(len(ids)), Label: errEnded, Hold: true, Scan: func(sqldb.Row) error { return nil },
+			})
+		}
+	}
+	return all
 }
 
 // record is the statement that writes an event.
@@ -75,6 +101,8 @@ func refuse(err error) error {
 		return nil
 	case errors.Is(err, errSpent):
 		return &ca.Error{Kind: ca.Replayed, Detail: "this request was made before; make it again with a fresh nonce"}
+	case errors.Is(err, errEnded):
+		return &ca.Error{Kind: ca.Denied, Detail: "the account, or an authorization of the order, was ended meanwhile", Err: ca.ErrEnded}
 	case errors.Is(err, sqldb.ErrUnavailable), errors.Is(err, sqldb.ErrBusy), errors.Is(err, sqldb.ErrUncertain):
 		return &ca.Error{Kind: ca.Unavailable, Detail: "the database does not answer; try again in a moment", RetryAfter: 5 * time.Second, Err: err}
 	}
