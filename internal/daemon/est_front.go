@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/http"
+	"path/filepath"
 
 	"chancery/internal/estserver"
 	"chancery/internal/srpfront"
@@ -13,7 +14,10 @@ func (d *Daemon) serveFront(ctx context.Context) error {
 	if d.listeners.srp == nil {
 		return nil
 	}
-	front, err := srpfront.New(srpfront.Config{Listen: d.listeners.srp, Backend: d.Config.Listen.ESTSRPBackend, Logger: d.Logger})
+	front, err := srpfront.New(srpfront.Config{
+		Listen: d.listeners.srp, Backend: d.Config.Listen.ESTSRPBackend, Logger: d.Logger,
+		State: filepath.Join(d.Config.Data, "srp-front"),
+	})
 	if err != nil {
 		return err
 	}

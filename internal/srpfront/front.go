@@ -21,6 +21,9 @@ type Config struct {
 	// ProxyProtocol tells the terminator the client's address by the line that
 	// Apache's RemoteIPProxyProtocol and others read (PROXY protocol, version 1).
 	ProxyProtocol bool
+	// State is a file in which failures are kept, for other processes with the same one
+	// and over a restart; "" is nowhere.
+	State string
 
 	FirstDelay  time.Duration // after one failure; doubled by each more. 1 s
 	LongestWait time.Duration // at most between two handshakes of one name. 1 min
@@ -52,12 +55,18 @@ func New(c Config) (*Front, error) {
 	}
 	f := &Front{
 		config: c, network: "tcp", address: c.Backend, room: make(chan struct{}, c.Connections),
-		patience: &patience{first: c.FirstDelay, longest: c.LongestWait, forget: c.Forget, most: c.Names, names: map[string]*record{}},
+		patience: &patience{first: c.FirstDelay, longest: c.LongestWait, forget: c.Forget, most: c.Names, logger: c.Logger, names: map[string]*record{}},
 	}
 	if path, ok := strings.CutPrefix(c.Backend, "unix:"); ok {
 		f.network, f.address = "unix", path
 	} else if _, _, err := net.SplitHostPort(c.Backend); err != nil {
 		return nil, fmt.Errorf("the SRP terminator %q is neither HOST:PORT nor unix:/PATH", c.Backend)
+	}
+	if c.State != "" {
+		var err error
+		if f.patience.book, err = openBook(c.State, c.Forget); err != nil {
+			return nil, fmt.Errorf("the SRP front's state: %w", err)
+		}
 	}
 	return f, nil
 }

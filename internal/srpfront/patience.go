@@ -1,6 +1,7 @@
 package srpfront
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -10,9 +11,11 @@ import (
 type patience struct {
 	first, longest, forget time.Duration
 	most                   int
+	logger                 *slog.Logger
 
 	mu    sync.Mutex
 	names map[string]*record
+	book  *book // nil: what is known is this process's
 }
 
 // record is what is known of one name.
@@ -22,6 +25,9 @@ type record struct {
 	last     time.Time // of the last one that came
 	waiting  int
 }
+
+// maxFailures is more than anything depends on.
+const maxFailures = 1 << 20
 
 // maxWaiting is how many handshakes of one name may wait at once.
 const maxWaiting = 4
@@ -44,15 +50,55 @@ func (p *patience) turn(name string, now time.Time) (time.Duration, bool) {
 	if r.waiting >= maxWaiting {
 		return 0, false
 	}
-	at := r.next
-	if at.Before(now) {
-		at = now
-	}
-	r.last = now
+	var at time.Time
+	p.noted(name, now, func(known *record, shared bool) *record {
+		if shared {
+			r.take(known, now, p.longest)
+		}
+		if at = r.next; at.Before(now) {
+			at = now
+		}
+		r.last = now
+		r.failures = min(r.failures+1, maxFailures)
+		r.next = at.Add(p.delay(r.failures))
+		return r
+	})
 	r.waiting++
-	r.failures++
-	r.next = at.Add(p.delay(r.failures))
 	return at.Sub(now), true
+}
+
+// noted changes what is known of a name, with what the book has of it if there is one
+// (shared). Without it, as when its disk is full, this process goes on by itself.
+func (p *patience) noted(name string, now time.Time, do func(known *record, shared bool) *record) {
+	if p.book == nil {
+		do(nil, false)
+		return
+	}
+	done := false
+	err := p.book.change(name, now, func(known *record) *record {
+		done = true
+		return do(known, true)
+	})
+	if err == nil {
+		return
+	}
+	p.logger.Error("what is known of wrong SRP passwords is not kept for other processes", "error", err)
+	if !done {
+		do(nil, false)
+	}
+}
+
+// take follows what the book has, which others may have changed: nil is that somebody's
+// request arrived. A clock that was wrong when it was written makes nobody wait for long.
+func (r *record) take(known *record, now time.Time, longest time.Duration) {
+	if known == nil {
+		r.failures, r.next = 0, now
+		return
+	}
+	r.failures, r.next = known.failures, known.next
+	if most := now.Add((maxWaiting + 1) * longest); r.next.After(most) {
+		r.next = most
+	}
 }
 
 // delay is what follows after so many failures in a row.
@@ -80,6 +126,7 @@ func (p *patience) arrived(name string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.names[name]
+	p.noted(name, now, func(*record, bool) *record { return nil })
 	switch {
 	case r == nil:
 	case r.waiting == 0:
