@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/token/fault":  {},
 	"internal/token/pin":    {},
 	"internal/token/wire":   {},
-	"internal/token/helper": {"internal/token/wire"},
+	"internal/token/loader": {"internal/token/wire"},
 
 	"est":                {"cms"},
 	"sipcert":            {"cms"},
@@ -90,7 +90,7 @@ var mayImport = map[string][]string{
 	"internal/enroll/agent": {"acme", "caa", "internal/durable", "internal/plain", "internal/enroll", "internal/enroll/guard", "internal/enroll/vault"},
 	"internal/enroll/device": {
 		"est", "cms", "internal/durable", "internal/owned", "internal/plain", "internal/keys", "internal/enroll/install", "internal/spelling", "internal/manual",
-		"internal/token",
+		"internal/token", "internal/token/fault",
 	},
 	// What daemon is to the server: it wires, and the command alone imports it.
 	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
@@ -107,7 +107,7 @@ var mayImport = map[string][]string{
 	"testca":             {"internal/daemon", "* below internal/daemon"},
 	"cmd/chancery":       {"internal/daemon", "testca", "* below internal/daemon"},
 
-	"cmd/chancery-pkcs11": {"internal/token/helper"},
+	"cmd/chancery-pkcs11": {"internal/token/loader"},
 }
 
 func room(protocol ...string) []string {

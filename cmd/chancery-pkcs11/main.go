@@ -9,7 +9,7 @@ package main
 import (
 	"os"
 
-	"chancery/internal/token/helper"
+	"chancery/internal/token/loader"
 )
 
-func main() { os.Exit(helper.Main()) }
+func main() { os.Exit(loader.Main()) }

@@ -55,6 +55,8 @@ type estFlags struct {
 	user, password, secret, revocation    string
 	makerCert, makerKey                   string
 	maxTLS, anchorsOut, linking, ownKey   string
+	keyIn                                 string
+	ownToken                              bool // the own key is in a token or a TPM
 	names                                 []string
 	subject, mac, unit                    string
 	keyType                               string
@@ -107,7 +109,7 @@ func (f *estFlags) addLogin(cmd *cobra.Command) {
 		textFlag{&f.secret, "secret-file", "`FILE` with an enrolment secret for servers that read one in the request (challengePassword)"},
 		textFlag{&f.revocation, "revocation-file", "`FILE` with a secret by which the certificate can be revoked, where the server wants one"},
 		textFlag{&f.makerCert, "with-cert", "PEM `FILE` with a certificate to show until there is one of the server's, as the device's maker gave it"},
-		textFlag{&f.makerKey, "with-key", "PEM `FILE` with its key"},
+		textFlag{&f.makerKey, "with-key", "PEM `FILE` with its key, or the key's name: pkcs11:… or tpm:…"},
 	)
 }
 
@@ -306,7 +308,7 @@ func (e *undeployedError) Unwrap() error { return e.err }
 func (p *program) openDevice(dir string, wait bool) (*device.Device, error) {
 	o := device.Options{Observe: p.observeDevice, Wait: wait, UserAgent: "chancery"}
 	if person := p.person(); person != nil {
-		o.Person = person
+		o.Person, o.PIN = person, p.askPIN
 	}
 	return device.Open(dir, o)
 }

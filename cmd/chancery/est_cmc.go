@@ -58,6 +58,7 @@ or takes the trust anchors that the server publishes, the first time by their fi
 	f.addServer(cmd)
 	f.addLogin(cmd)
 	f.addWanted(cmd)
+	f.addKeyIn(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.crmf, "crmf", false, "ask by CRMF (RFC 4211), not PKCS #10")
 	flags.BoolVar(&f.revoke, "revoke", false, "have the certificate in use revoked")

@@ -18,6 +18,7 @@ import (
 	"chancery/internal/enroll/device"
 	"chancery/internal/enroll/install"
 	"chancery/internal/plain"
+	"chancery/internal/token"
 
 	"github.com/spf13/cobra"
 )
@@ -32,6 +33,15 @@ server wants a person to decide first this waits; ended by Ctrl-C or --no-wait, 
 command, or the agent, takes the request up again, with the same key. Where there is a
 certificate already another one is got with --anew only. What a command was told is kept
 for renewals; of one that fails nothing is, unless its request is under way.
+
+Keys are files in the directory, or stay in a PKCS#11 token or a TPM 2.0: --key-in says where
+new ones are made, --own-key and --with-key take the name of one that is there:
+
+  pkcs11:token=T;object=LABEL;id=%01?module-path=/…/library.so&pin-source=file:/…/pin
+  tpm:0x81000001 (a persistent handle), tpm:/…/key.pem (TSS2 PRIVATE KEY); ?device=/dev/tpmrm0
+
+A PIN is never in a name: pin-source is file:PATH or credential:NAME, and without it you are
+asked. docs/est-client.md tells more.
 
 Exit status: 0 there is a certificate; 5 refused, by the server or since it is not the
 right one; 6 not yet, or not now: try again.`
@@ -54,8 +64,9 @@ func (p *program) estEnroll() *cobra.Command {
 	f.addServer(cmd)
 	f.addLogin(cmd)
 	f.addWanted(cmd)
+	f.addKeyIn(cmd)
 	cmd.Flags().BoolVar(&f.reuse, "reuse-key", false, "renewals keep the key")
-	estTexts(cmd, textFlag{&f.ownKey, "own-key", "certify the key in this PEM `FILE` instead of a new one; it is copied"})
+	estTexts(cmd, textFlag{&f.ownKey, "own-key", "certify the key in this PEM `FILE` instead of a new one, which is copied; or the one that pkcs11:… or tpm:… names, which renewals then keep, unless --key-in says where theirs are made"})
 	return cmd
 }
 
@@ -90,6 +101,7 @@ with the same names unless --new-name or --new-subject ask the server to change 
 	f.addLogin(cmd)
 	f.addWaiting(cmd)
 	f.addPlaces(cmd)
+	f.addKeyIn(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.reuse, "reuse-key", false, "keep the key, now and later")
 	flags.BoolVar(&f.accept, "accept-changed", false, "take a certificate that lacks names that were asked for")
@@ -119,7 +131,7 @@ TLS, to the device's present certificate if its key may decrypt, or to the key t
 	estTexts(cmd,
 		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it: a text, or hex:… or pairs of hexadecimal digits for octets, as \"chancery est key add --id\" has it"},
 		textFlag{&f.sealCert, "seal-to-cert", "encrypted to the key of this certificate: PEM `FILE`"},
-		textFlag{&f.sealKey, "seal-to-key", "PEM `FILE` with its key"})
+		textFlag{&f.sealKey, "seal-to-key", "PEM `FILE` with its key, or the name of one in a token (pkcs11:…)"})
 	cmd.Flags().BoolVar(&f.plainKey, "plain", false, "take the key without encryption beside TLS")
 	return cmd
 }
@@ -137,14 +149,8 @@ func (p *program) estRun(cmd *cobra.Command, f *estFlags, do func(context.Contex
 		if err != nil {
 			return err
 		}
-		if f.ownKey != "" {
-			text, err := p.readInput(f.ownKey)
-			if err != nil {
-				return err
-			}
-			if ask.Key, err = install.ParseKey(text); err != nil {
-				return badInput("%s: %v", f.ownKey, err)
-			}
+		if err := p.estOwnKey(f, &ask); err != nil {
+			return err
 		}
 		state, err := p.estConfigure(cmd, d, f)
 		if err != nil {
@@ -220,7 +226,7 @@ func (f *estFlags) apply(cmd *cobra.Command, s *device.Settings) error {
 		name string
 	}{
 		{&s.Server, f.server, "server"}, {&s.Label, f.label, "label"}, {&s.Implicit, f.implicit, "implicit"}, {&s.MaxTLS, f.maxTLS, "tls-max"},
-		{&s.AnchorsOut, f.anchorsOut, "anchors-out"}, {&s.KeyType, f.keyType, "key-type"}, {&s.MAC, f.mac, "mac"}, {&s.Unit, f.unit, "unstructured-name"},
+		{&s.AnchorsOut, f.anchorsOut, "anchors-out"}, {&s.KeyType, f.keyType, "key-type"}, {&s.KeyIn, f.keyIn, "key-in"}, {&s.MAC, f.mac, "mac"}, {&s.Unit, f.unit, "unstructured-name"},
 		{&s.Install.Cert, f.cert, "cert"}, {&s.Install.Key, f.key, "key"}, {&s.Install.Chain, f.chain, "chain"}, {&s.Install.FullChain, f.fullchain, "fullchain"},
 		{&s.Install.Combined, f.combined, "combined"}, {&s.Install.Owner, f.owner, "owner"}, {&s.Install.Group, f.group, "group"},
 	} {
@@ -238,6 +244,9 @@ func (f *estFlags) apply(cmd *cobra.Command, s *device.Settings) error {
 		if given(name) {
 			*one.into = one.from
 		}
+	}
+	if !given("reuse-key") && (f.ownToken || given("key-in")) { // a key in a token is not followed by one in a file
+		s.ReuseKey = f.ownToken && s.KeyIn == ""
 	}
 	if given("linking") {
 		s.Linking = est.Linking(f.linking)
@@ -286,6 +295,9 @@ func (f *estFlags) applyKeys(s *device.Settings) error {
 			return badInput("a certificate to show or to encrypt to needs both files: the certificate's and its key's")
 		}
 		*into = &device.Files{Cert: cert, Key: key}
+		if token.IsName(key) {
+			return absolutes(&(*into).Cert)
+		}
 		return absolutes(&(*into).Cert, &(*into).Key)
 	}
 	if err := pair(&s.Maker, f.makerCert, f.makerKey); err != nil {
@@ -428,6 +440,7 @@ type estCertificate struct {
 	Differences []string  `json:"differences,omitempty"`
 	Dir         string    `json:"dir"`
 	Key         string    `json:"key"`
+	KeyName     string    `json:"keyName,omitempty"` // where it is, if not in a file
 	Cert        string    `json:"cert"`
 	Chain       string    `json:"chain"`
 	FullChain   string    `json:"fullchain"`
@@ -438,7 +451,7 @@ func (p *program) estIssued(d *device.Device, s *device.State, o *device.Outcome
 	c := estCertificate{
 		Event: "finished", Names: s.Current.Names, Subject: o.Certificate.Subject.String(), Serial: s.Current.Serial, SHA256: s.Current.SHA256,
 		NotBefore: s.Current.NotBefore, NotAfter: s.Current.NotAfter, Linked: o.Linked, Differences: o.Differences, Dir: d.Dir(),
-		Key: o.Paths.Key, Cert: o.Paths.Cert, Chain: o.Paths.Chain, FullChain: o.Paths.FullChain, Renew: device.RenewAt(s.Current),
+		Key: o.Paths.Key, KeyName: o.Place, Cert: o.Paths.Cert, Chain: o.Paths.Chain, FullChain: o.Paths.FullChain, Renew: device.RenewAt(s.Current),
 	}
 	if p.json {
 		(&progress{out: p.out}).line(c)
@@ -446,7 +459,7 @@ func (p *program) estIssued(d *device.Device, s *device.State, o *device.Outcome
 	}
 	fmt.Fprintf(p.out, "\nReady: a certificate for %s, valid until %s\n", plain.Line(strings.Join(c.Names, ", "), 500), moment(c.NotAfter))
 	err := p.table(p.out, func(w io.Writer) {
-		pairs(w, [2]string{"  files in", d.Lineage()}, [2]string{"  installed", strings.Join(s.Settings.Install.Paths(), "\n")},
+		pairs(w, [2]string{"  files in", d.Lineage()}, [2]string{"  key in", plain.Line(c.KeyName, 1000)}, [2]string{"  installed", strings.Join(s.Settings.Install.Paths(), "\n")},
 			[2]string{"  roots in", s.Settings.AnchorsOut}, [2]string{"  tied to its TLS connection", map[bool]string{true: "yes", false: "no"}[c.Linked]})
 	})
 	fmt.Fprintf(p.out, "\nIt is due on %s: \"chancery est agent --dir %s\" renews it then, while that runs.\n", day(c.Renew), d.Dir())

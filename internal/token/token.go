@@ -16,8 +16,8 @@
 // A PIN is never part of a name; pin-source says where it is, otherwise somebody is asked.
 //
 // Below it, pkcs11 speaks to a helper process that loads the token's library (this program
-// is built without cgo), tpm to a TPM's device; wire is the helper's language, helper what
-// it does.
+// is built without cgo), tpm to a TPM's device; wire is the language of the two, loader what
+// the helper does.
 //
 // The room must not know what keys are for, where PINs are kept ([Tokens] is given a
 // function that reads them), nor the command line.

@@ -38,7 +38,7 @@ func (d *Device) FullEnroll(ctx context.Context, s *State, f Full) (*Outcome, er
 func (d *Device) byCMC(ctx context.Context, s *State, o delivery) (*est.Issued, crypto.Signer, error) {
 	f := est.Full{Enrolment: o.enrolment, CRMF: o.full.CRMF, Proof: o.full.Proof}
 	var err error
-	if f.Signer, err = d.signer(s); err != nil {
+	if f.Signer, err = d.signer(ctx, s); err != nil {
 		return nil, nil, err
 	}
 	if s.Pending.PendToken != nil {
@@ -67,8 +67,8 @@ func (d *Device) byCMC(ctx context.Context, s *State, o delivery) (*est.Issued, 
 }
 
 // signer is who signs messages: the certificate in use, else the maker's; nil: neither.
-func (d *Device) signer(s *State) (*est.ClientIdentity, error) {
-	all, err := d.identities(s)
+func (d *Device) signer(ctx context.Context, s *State) (*est.ClientIdentity, error) {
+	all, err := d.identities(ctx, s)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -78,11 +78,11 @@ func (d *Device) signer(s *State) (*est.ClientIdentity, error) {
 // Revoke asks for the revocation of the certificate in use, signed by it, or shown to be
 // meant by a secret that was registered with it (RFC 5272 §6.11). The files stay.
 func (d *Device) Revoke(ctx context.Context, s *State, r est.Revocation) error {
-	b, err := d.bundle(s)
+	b, err := d.bundle(ctx, s)
 	if err != nil {
 		return err
 	}
-	c, err := d.client(s, nil)
+	c, err := d.client(ctx, s, nil)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (d *Device) Revoked(s *State) error {
 // first ones by a fingerprint or a person's word (RFC 7030 §4.1.1), later ones when somebody
 // under a current anchor signed them just now, with a higher number than any before.
 func (d *Device) Published(ctx context.Context, s *State, fingerprint string) error {
-	c, err := d.client(s, nil)
+	c, err := d.client(ctx, s, nil)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (d *Device) Published(ctx context.Context, s *State, fingerprint string) er
 		return d.accept(ctx, s, confirmation{offer, fingerprint})
 	}
 	f := est.Full{Anchors: true}
-	if f.Signer, err = d.signer(s); err != nil {
+	if f.Signer, err = d.signer(ctx, s); err != nil {
 		return err
 	}
 	a, err := c.FullCMC(ctx, f)

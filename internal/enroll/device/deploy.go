@@ -15,7 +15,7 @@ func (d *Device) Deploy(ctx context.Context, s *State) error {
 	if !s.Undeployed {
 		return nil
 	}
-	b, err := d.bundle(s)
+	b, err := d.bundle(ctx, s)
 	if err != nil {
 		return err
 	}

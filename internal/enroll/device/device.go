@@ -6,7 +6,12 @@
 //	intermediates.pem what leads from them to certificates; verifies nothing by itself
 //	pending.key       the key of the request under way, PKCS#8 PEM
 //	GENERATION/…      privkey.pem cert.pem chain.pem fullchain.pem
+//	refused.json      which PINs were wrong, if any was
 //	current -> GENERATION
+//
+// A key in a PKCS#11 token or a TPM has in the place of its file what names it there
+// ([token.Ref.File]). The names of those that are made in tokens are in device.json before
+// the keys are, so that a crash leaves none that nobody knows of.
 //
 // Every file is replaced as a whole. A key is durable before the request that names it is
 // sent; a certificate and its key become current together, by one write of device.json,
@@ -25,6 +30,7 @@ package device
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +47,7 @@ import (
 	"chancery/internal/durable"
 	"chancery/internal/enroll/install"
 	"chancery/internal/owned"
+	"chancery/internal/token"
 )
 
 // Device is the state below one directory. One process works on it at a time: see
@@ -48,12 +55,18 @@ import (
 type Device struct {
 	dir     string
 	options Options
+	tokens  *token.Tokens
+	opened  map[string]crypto.Signer // keys in tokens and TPMs, by what names them; as long as the lock is held
 }
 
 // Options are what a process brings along.
 type Options struct {
 	// Person answers questions; nil: nobody is there, and what needs a yes is refused.
 	Person Person
+	// PIN asks somebody for a PIN, and says whose; nil: nobody is there.
+	PIN func(ctx context.Context, of string) ([]byte, error)
+	// Helper is the path of the PKCS#11 helper; "": beside this program, or in PATH.
+	Helper string
 	// Observe is told what happens; nil: nobody is.
 	Observe func(Event)
 	// Dial makes connections; nil: the system does.
@@ -151,7 +164,8 @@ func Open(dir string, o Options) (*Device, error) {
 	if err != nil {
 		return nil, durable.Explain(err, dir)
 	}
-	return &Device{dir: dir, options: o}, nil
+	tokens := token.New(token.Options{Read: readPIN, Ask: o.PIN, Refused: filepath.Join(dir, refusedFile), Helper: o.Helper})
+	return &Device{dir: dir, options: o, tokens: tokens, opened: map[string]crypto.Signer{}}, nil
 }
 
 // Dir is the directory, absolute.
@@ -166,17 +180,28 @@ func (d *Device) tell(kind Kind, format string, args ...any) {
 }
 
 // Lock keeps other processes away until unlock is called. It waits until ctx is done; the
-// error is then a *[durable.BusyError]. What a crash left half done is made good.
+// error is then a *[durable.BusyError]. What a crash left half done is made good. Tokens
+// are logged out of when it is unlocked.
 func (d *Device) Lock(ctx context.Context) (unlock func(), err error) {
-	unlock, err = durable.Lock(ctx, d.path("lock"), "the device at "+d.dir)
+	free, err := durable.Lock(ctx, d.path("lock"), "the device at "+d.dir)
 	if err != nil {
 		return nil, err
 	}
 	if err := d.repair(); err != nil {
-		unlock()
+		free()
 		return nil, err
 	}
-	return unlock, nil
+	return func() {
+		d.release()
+		free()
+	}, nil
+}
+
+// release logs out of tokens.
+func (d *Device) release() {
+	clear(d.opened)
+	// A helper that does not end by itself is none of this one's troubles.
+	_ = d.tokens.Close()
 }
 
 // repair makes the link agree with the state, which is written first, and takes away
@@ -206,9 +231,10 @@ const (
 	stateFile   = "device.json"
 	currentLink = "current"
 	pendingKey  = "pending.key"
+	refusedFile = "refused.json"
 	fileLimit   = 4 << 20
 	// format is the version of device.json. It goes up with each new member.
-	format = 2 // 1 knew no shared secrets of CMC
+	format = 3 // 1 knew no shared secrets of CMC, 2 no keys in tokens
 )
 
 // State reads the state; [ErrNone] if there is none.
@@ -291,5 +317,5 @@ func (d *Device) Bundle() (install.Bundle, error) {
 	if err != nil {
 		return install.Bundle{}, err
 	}
-	return d.bundle(s)
+	return d.bundle(context.Background(), s)
 }

@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -21,6 +16,7 @@ import (
 	"chancery/internal/durable"
 	"chancery/internal/enroll/install"
 	"chancery/internal/keys"
+	"chancery/internal/token"
 )
 
 // Ask is one order for a certificate. Secrets are used and not kept; Where says where
@@ -32,6 +28,7 @@ type Ask struct {
 	Where       *Login
 	Fingerprint string        // of the CA's root, while that is not known
 	Key         crypto.Signer // to be certified; nil: one is made
+	Token       *token.Ref    // names the key to be certified, in place of Key
 	Change      []byte        // a re-enrolment's ChangeSubjectName, DER
 	Anew        bool          // forget the request that is under way
 	Wanted      *est.Wanted   // nil: the server is asked
@@ -41,7 +38,8 @@ type Ask struct {
 type Outcome struct {
 	*est.Issued
 	Paths    Paths
-	Deployed error // why it is not yet in its places; nil
+	Place    string // the key's name, where it is in a token or a TPM
+	Deployed error  // why it is not yet in its places; nil
 }
 
 // Paths are the files of the certificate in use.
@@ -116,14 +114,14 @@ func (d *Device) run(ctx context.Context, s *State, o *order) (*Outcome, error) 
 		return nil, err
 	}
 	if o.op == est.SimpleReenroll || o.op == est.ServerKeyGen && s.Pending != nil && s.Pending.Serial != "" {
-		b, err := d.bundle(s)
+		chain, err := d.certificates(s)
 		if err != nil {
 			return nil, err
 		}
-		o.renews = b.Chain[0]
+		o.renews = chain[0]
 	}
 	var err error
-	if o.client, err = d.client(s, o.Login); err != nil {
+	if o.client, err = d.client(ctx, s, o.Login); err != nil {
 		return nil, err
 	}
 	defer o.client.Close()
@@ -136,18 +134,19 @@ func (d *Device) run(ctx context.Context, s *State, o *order) (*Outcome, error) 
 		return nil, errors.Join(err, d.failed(s, err))
 	}
 	bundle := install.Bundle{Key: key, Chain: d.chain(ctx, s, o.trust, got)}
-	if err := d.publish(s, bundle, Current{Linked: got.Linked, ServerKey: o.op == est.ServerKeyGen}); err != nil {
+	if err := d.publish(ctx, s, bundle, Current{Linked: got.Linked, ServerKey: o.op == est.ServerKeyGen}); err != nil {
 		return nil, err
 	}
 	d.tell(Issued, "a certificate for %s until %s", strings.Join(s.Current.Names, ", "), s.Current.NotAfter.Format(time.RFC3339))
 	for _, difference := range got.Differences {
 		d.tell(Warned, "of the certificate: %s", difference)
 	}
-	return &Outcome{Issued: got, Paths: d.Paths(), Deployed: d.Deploy(ctx, s)}, nil
+	return &Outcome{Issued: got, Paths: d.Paths(), Place: place(key), Deployed: d.Deploy(ctx, s)}, nil
 }
 
 // takeUp finds the request that is under way, with its secrets where they are known.
 func (d *Device) takeUp(s *State, o *order) error {
+	s.anew = o.Anew
 	if s.Pending != nil && o.Anew {
 		s.Pending = nil
 		if err := d.save(s); err != nil {
@@ -228,18 +227,18 @@ func (d *Device) Wishes(ctx context.Context, s *State, ask Ask) (est.CSRAttrs, e
 	if err := d.anchored(ctx, s, ask.Fingerprint); err != nil {
 		return nil, err
 	}
-	c, err := d.client(s, ask.Login)
+	c, err := d.client(ctx, s, ask.Login)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	var renews *x509.Certificate
 	if s.Current != nil {
-		b, err := d.bundle(s)
+		chain, err := d.certificates(s)
 		if err != nil {
 			return nil, err
 		}
-		renews = b.Chain[0]
+		renews = chain[0]
 	}
 	return c.Attributes(ctx, renews)
 }
@@ -247,7 +246,7 @@ func (d *Device) Wishes(ctx context.Context, s *State, ask Ask) (est.CSRAttrs, e
 // send makes the request durable, waits as long as the server said before, and sends it
 // until it is decided.
 func (d *Device) send(ctx context.Context, s *State, o *order) (*est.Issued, crypto.Signer, error) {
-	e, err := d.enrolment(s, o)
+	e, err := d.enrolment(ctx, s, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -317,7 +316,7 @@ type delivery struct {
 func (d *Device) once(ctx context.Context, s *State, o delivery) (*est.Issued, crypto.Signer, error) {
 	switch o.op {
 	case est.ServerKeyGen:
-		k, err := d.keyOrder(s, o)
+		k, err := d.keyOrder(ctx, s, o)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -337,7 +336,7 @@ func (d *Device) once(ctx context.Context, s *State, o delivery) (*est.Issued, c
 }
 
 // enrolment makes the request of the settings, with its key durable.
-func (d *Device) enrolment(s *State, o *order) (e est.Enrolment, err error) {
+func (d *Device) enrolment(ctx context.Context, s *State, o *order) (e est.Enrolment, err error) {
 	e = est.Enrolment{
 		Wanted: o.Wanted, Renews: o.renews, Linking: s.Settings.Linking, Secret: o.Secret, Revocation: o.Revocation, AcceptChanged: s.Settings.AcceptChanged,
 	}
@@ -348,67 +347,9 @@ func (d *Device) enrolment(s *State, o *order) (e est.Enrolment, err error) {
 		e.Request.Attributes = append(e.Request.Attributes, cms.Attribute{Type: est.OIDChangeSubjectName, Values: [][]byte{o.Change}})
 	}
 	if o.op != est.ServerKeyGen {
-		e.Key, err = d.key(s, o)
+		e.Key, err = d.key(ctx, s, o)
 	}
 	return e, err
-}
-
-// key gives the key of the request under way, or makes one as the settings or the server
-// want it, durable before it is used.
-func (d *Device) key(s *State, o *order) (crypto.Signer, error) {
-	path := d.path(pendingKey)
-	if s.Pending != nil {
-		if key, err := readKey(path); !errors.Is(err, fs.ErrNotExist) {
-			return key, err
-		}
-	}
-	key, err := o.Key, error(nil)
-	switch {
-	case key != nil:
-	case o.op == est.SimpleReenroll && s.Settings.ReuseKey:
-		b, err := d.bundle(s)
-		if err != nil {
-			return nil, err
-		}
-		key = b.Key
-	default:
-		kind := s.Settings.KeyType
-		if kind == "" && o.Wanted != nil {
-			kind = o.Wanted.Key
-		}
-		if key, err = newKey(kind); err != nil {
-			return nil, err
-		}
-	}
-	if o.Wanted != nil {
-		if err := o.Wanted.CheckKey(key.Public()); err != nil {
-			return nil, err
-		}
-	}
-	text, err := install.EncodeKey(key)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(text)
-	return key, durable.Write(private(path, text))
-}
-
-// newKey makes a key of a kind that a person or a server named.
-func newKey(kind string) (crypto.Signer, error) {
-	switch kind {
-	case "ecdsa":
-		kind = "ecdsa-p256"
-	case "rsa":
-		kind = "rsa-3072"
-	case "ecdsa-p521":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "x25519":
-		return nil, errors.New("the server certifies keys that cannot sign (X25519), which simple enrolment cannot ask for: use chancery est fullcmc, or let the server make the key")
-	}
-	if spec, err := est.ParseKeySpec(kind); err == nil && spec.Bits > 0 {
-		return rsa.GenerateKey(rand.Reader, spec.Bits)
-	}
-	return install.NewKey(kind)
 }
 
 // failed forgets a request that the server refused, or that could not be sent: the next

@@ -1,7 +1,7 @@
 package device
 
 import (
-	"crypto"
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -17,13 +17,21 @@ import (
 // certificate in use; it is swapped as a whole.
 func (d *Device) Lineage() string { return d.path(currentLink) }
 
+// certificates reads the current certificate and its chain.
+func (d *Device) certificates(s *State) ([]*x509.Certificate, error) {
+	if s.Current == nil {
+		return nil, fmt.Errorf("%s: %w", d.dir, ErrNone)
+	}
+	return readCertificates(d.path(s.Current.Generation, install.FullChainFile))
+}
+
 // bundle reads the current certificate and its key.
-func (d *Device) bundle(s *State) (install.Bundle, error) {
+func (d *Device) bundle(ctx context.Context, s *State) (install.Bundle, error) {
 	if s.Current == nil {
 		return install.Bundle{}, fmt.Errorf("%s: %w", d.dir, ErrNone)
 	}
 	dir := d.path(s.Current.Generation)
-	key, err := readKey(filepath.Join(dir, install.KeyFile))
+	key, err := d.readKey(ctx, filepath.Join(dir, install.KeyFile))
 	if err != nil {
 		return install.Bundle{}, err
 	}
@@ -36,19 +44,6 @@ func (d *Device) bundle(s *State) (install.Bundle, error) {
 		return install.Bundle{}, &FileError{Path: dir, Reason: "somebody changed these files: restore them from a backup, or enrol anew", Err: err}
 	}
 	return b, nil
-}
-
-func readKey(path string) (crypto.Signer, error) {
-	text, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(text)
-	key, err := install.ParseKey(text)
-	if err != nil {
-		return nil, &FileError{Path: path, Reason: "there is no usable private key in this file", Err: err}
-	}
-	return key, nil
 }
 
 func readCertificates(path string) ([]*x509.Certificate, error) {
@@ -65,7 +60,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 
 // publish makes a certificate and its key current: files, state, link. The request under
 // way has ended. Call it under Lock.
-func (d *Device) publish(s *State, b install.Bundle, c Current) error {
+func (d *Device) publish(ctx context.Context, s *State, b install.Bundle, c Current) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
@@ -86,7 +81,10 @@ func (d *Device) publish(s *State, b install.Bundle, c Current) error {
 	if err := durable.Remove(d.path(pendingKey)); err != nil {
 		return err
 	}
-	return install.PruneGenerations(d.dir, c.Generation)
+	if err := install.PruneGenerations(d.dir, c.Generation); err != nil {
+		return err
+	}
+	return d.sweep(ctx, s)
 }
 
 // namesOf are the names of a certificate, its common name first when it has no others.

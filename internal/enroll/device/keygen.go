@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // keyOrder names the key that a server-made one is to be encrypted to: the shared one or
 // the key pair of the settings, else the current certificate's key if that may decrypt.
 // With none of them, or by express wish, it comes plain, within TLS (RFC 7030 §4.4.1).
-func (d *Device) keyOrder(s *State, o delivery) (est.KeyOrder, error) {
+func (d *Device) keyOrder(ctx context.Context, s *State, o delivery) (est.KeyOrder, error) {
 	k := est.KeyOrder{Enrolment: o.enrolment}
 	switch {
 	case s.Settings.PlainKey:
@@ -24,21 +25,29 @@ func (d *Device) keyOrder(s *State, o delivery) (est.KeyOrder, error) {
 		}
 		k.Shared = &est.SharedKey{ID: s.Settings.Shared.ID, Key: secret}
 	case s.Settings.SealTo != nil:
-		id, err := s.Settings.SealTo.identity()
+		id, err := d.identity(ctx, s.Settings.SealTo)
 		if err != nil {
 			return k, err
 		}
 		if !est.MayDecrypt(id.Certificate) {
 			return k, errors.New("the certificate that the new key is to be encrypted to is not for that: its key usage lacks keyEncipherment (RSA) or keyAgreement (elliptic curves)")
 		}
-		k.Own = &est.OwnKey{Certificate: id.Certificate, Key: id.Key}
+		key, err := decrypting(id.Key)
+		if err != nil {
+			return k, err
+		}
+		k.Own = &est.OwnKey{Certificate: id.Certificate, Key: key}
 	case s.Current != nil:
-		b, err := d.bundle(s)
+		b, err := d.bundle(ctx, s)
 		if err != nil {
 			return k, err
 		}
 		if est.MayDecrypt(b.Chain[0]) {
-			k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: b.Key}
+			key, err := decrypting(b.Key)
+			if err != nil {
+				return k, err
+			}
+			k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: key}
 		}
 	}
 	if k.Shared == nil && k.Own == nil {

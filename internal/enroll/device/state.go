@@ -2,6 +2,7 @@ package device
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"chancery/cms"
 	"chancery/est"
 	"chancery/internal/enroll/install"
+	"chancery/internal/token"
 )
 
 // Settings are what a person wants, and renewals keep to.
@@ -27,6 +29,7 @@ type Settings struct {
 	Unit    string   `json:"unit,omitempty"` // unstructuredName
 
 	KeyType       string      `json:"keyType,omitempty"`  // of [install.KeyTypes]; "": the server's wish, else the first
+	KeyIn         string      `json:"keyIn,omitempty"`    // names the token or TPM where keys are made; "": they are in files
 	ReuseKey      bool        `json:"reuseKey,omitempty"` // renewals keep the key
 	ServerKey     bool        `json:"serverKey,omitempty"`
 	Linking       est.Linking `json:"linking,omitempty"`
@@ -57,7 +60,8 @@ type Settings struct {
 	Hooks      install.Hooks  `json:"hooks,omitzero"`
 }
 
-// Files are a certificate and its key, PEM.
+// Files are a certificate and its key, PEM; the key's is a file, or its name in a token or
+// TPM.
 type Files struct {
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
@@ -83,6 +87,11 @@ type State struct {
 	Refresh    time.Time `json:"refresh,omitzero"`     // when to ask for the CA's certificates again
 	Tries      Tries     `json:"tries,omitzero"`       // since the last success
 
+	// Made names the keys that were made in tokens, and are deleted there when nothing
+	// needs them any more.
+	Made []string `json:"made,omitempty"`
+
+	anew   bool      // the person said that what is there is to be replaced
 	before *Settings // that [Device.Configure] found
 }
 
@@ -169,7 +178,39 @@ func (s Settings) Check() error {
 	default:
 		return fmt.Errorf("%.20q is no way to link a request to its connection: choose challenge, identity or never, or leave it out", s.Linking)
 	}
-	return s.Install.Validate()
+	return errors.Join(s.checkKeys(), s.Install.Validate())
+}
+
+// checkKeys judges the names of keys.
+func (s Settings) checkKeys() error {
+	for _, files := range []*Files{s.Maker, s.SealTo} {
+		if files != nil && token.IsName(files.Key) {
+			if _, err := token.Parse(files.Key); err != nil {
+				return err
+			}
+		}
+	}
+	if s.KeyIn == "" {
+		return nil
+	}
+	place, err := token.Parse(s.KeyIn)
+	if err != nil {
+		return err
+	}
+	if err := place.CheckPlace(); err != nil {
+		return err
+	}
+	return s.stays(s.KeyIn)
+}
+
+// stays tells that a key that does not leave where it is cannot be installed elsewhere.
+func (s Settings) stays(name string) error {
+	for _, path := range []string{s.Install.Key, s.Install.Combined} {
+		if path != "" {
+			return fmt.Errorf("the key stays in %s, and nothing is written to %s: leave out --key and --combined (give them as '' where they were given before), and have programs use DIR/current/privkey.pem, which names the key for OpenSSL's providers, or the key's name itself", name, path)
+		}
+	}
+	return nil
 }
 
 // nameless tells whether there is nothing to certify.

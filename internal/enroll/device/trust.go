@@ -108,7 +108,7 @@ var ErrNobody = errors.New("nobody is there to ask")
 // Bootstrap makes the server's root an Explicit anchor, by its fingerprint or, without
 // one, by a person's word (RFC 7030 §4.1.1). Nothing else was sent to the server.
 func (d *Device) Bootstrap(ctx context.Context, s *State, fingerprint string) error {
-	c, err := d.client(s, nil)
+	c, err := d.client(ctx, s, nil)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (d *Device) accept(ctx context.Context, s *State, c confirmation) (err erro
 // Refresh fetches the CA's certificates over an authenticated connection and follows a
 // change of its root (RFC 7030 §4.1.2, §4.1.3). It tells whether the anchors changed.
 func (d *Device) Refresh(ctx context.Context, s *State) (changed bool, err error) {
-	c, err := d.client(s, nil)
+	c, err := d.client(ctx, s, nil)
 	if err != nil {
 		return false, err
 	}
@@ -191,7 +191,7 @@ func (d *Device) anchored(ctx context.Context, s *State, fingerprint string) err
 }
 
 // client makes a client of the server.
-func (d *Device) client(s *State, login *est.Login) (*est.Client, error) {
+func (d *Device) client(ctx context.Context, s *State, login *est.Login) (*est.Client, error) {
 	trust, err := d.Trust(s)
 	if err != nil {
 		return nil, err
@@ -204,7 +204,7 @@ func (d *Device) client(s *State, login *est.Login) (*est.Client, error) {
 		Server: s.Settings.Server, Label: s.Settings.Label, Trust: trust, Login: login, MaxTLS: version,
 		SecretsOverImplicit: s.Settings.ImplicitSecrets, Dial: d.options.Dial, Now: d.options.Now, UserAgent: d.options.UserAgent,
 	}
-	if config.Identities, err = d.identities(s); err != nil {
+	if config.Identities, err = d.identities(ctx, s); err != nil {
 		return nil, err
 	}
 	if d.options.Person != nil {
@@ -215,16 +215,25 @@ func (d *Device) client(s *State, login *est.Login) (*est.Client, error) {
 
 // identities are the certificates that can be shown: the current one first, unless it is
 // revoked.
-func (d *Device) identities(s *State) (list []est.ClientIdentity, err error) {
+func (d *Device) identities(ctx context.Context, s *State) (list []est.ClientIdentity, err error) {
 	if s.Current != nil && s.Current.Revoked.IsZero() {
-		b, err := d.bundle(s)
+		b, err := d.bundle(ctx, s)
+		if s.anew && lost(err) { // it is to be replaced; other things prove who asks
+			d.tell(Warned, "the certificate in use cannot be shown: %v", err)
+			return d.makers(ctx, s, nil)
+		}
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, est.ClientIdentity{Certificate: b.Chain[0], Chain: b.Chain[1:], Key: b.Key})
 	}
+	return d.makers(ctx, s, list)
+}
+
+// makers adds what the device's maker gave it.
+func (d *Device) makers(ctx context.Context, s *State, list []est.ClientIdentity) ([]est.ClientIdentity, error) {
 	if m := s.Settings.Maker; m != nil {
-		id, err := m.identity()
+		id, err := d.identity(ctx, m)
 		if err != nil {
 			return nil, err
 		}
@@ -233,12 +242,12 @@ func (d *Device) identities(s *State) (list []est.ClientIdentity, err error) {
 	return list, nil
 }
 
-func (f *Files) identity() (id est.ClientIdentity, err error) {
+func (d *Device) identity(ctx context.Context, f *Files) (id est.ClientIdentity, err error) {
 	chain, err := readCertificates(f.Cert)
 	if err != nil {
 		return id, err
 	}
 	id.Certificate, id.Chain = chain[0], chain[1:]
-	id.Key, err = readKey(f.Key)
+	id.Key, err = d.namedKey(ctx, f.Key)
 	return id, err
 }

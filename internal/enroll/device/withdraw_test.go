@@ -25,7 +25,7 @@ func TestRevokedByItself(t *testing.T) {
 	if err != nil || state.Current.Revoked.IsZero() {
 		t.Fatalf("not noted: %+v, %v", state, err)
 	}
-	if shown, err := d.identities(state); err != nil || len(shown) > 0 {
+	if shown, err := d.identities(t.Context(), state); err != nil || len(shown) > 0 {
 		t.Errorf("%d certificates are shown, %v", len(shown), err)
 	}
 	if _, ok := errors.AsType[*RevokedError](pass(t, d).Err); !ok {

@@ -77,8 +77,12 @@ func KeyType(public crypto.PublicKey) string {
 	return name
 }
 
-// EncodeKey gives a private key as PKCS#8 PEM (RFC 5958).
+// EncodeKey gives a private key as PKCS#8 PEM (RFC 5958). Of a key that stays where it is, in
+// a token or a TPM, it gives what the key has for files in its place.
 func EncodeKey(key crypto.Signer) ([]byte, error) {
+	if inside, stays := key.(interface{ EncodeKey() []byte }); stays {
+		return inside.EncodeKey(), nil
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("this key cannot be written to a file: %w", err)

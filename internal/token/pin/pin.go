@@ -14,7 +14,7 @@ type Question struct {
 	Free bool   // there may be none: nobody is asked, and what nobody has is empty
 }
 
-// Giver gives PINs. Each is tried once.
+// Giver gives PINs, and none twice that was wrong.
 type Giver interface {
 	// PIN gives one; it is overwritten when it was used.
 	PIN(ctx context.Context, q Question) ([]byte, error)

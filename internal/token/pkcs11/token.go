@@ -25,10 +25,9 @@ type Token struct {
 	address Address
 	options Options
 
-	mutex   sync.Mutex // is held while it is opened
-	at      *process   // nil: it is not open
-	closed  bool
-	refused error // the PIN was wrong: it is not tried again
+	mutex  sync.Mutex // is held while it is opened
+	at     *process   // nil: it is not open
+	closed bool
 
 	label atomic.Pointer[string] // in words, once it is known
 }
@@ -67,8 +66,6 @@ func (t *Token) process(ctx context.Context) (*process, error) {
 	switch {
 	case t.closed:
 		return nil, &fault.Error{Kind: fault.Gone, Reason: "the token was closed"}
-	case t.refused != nil:
-		return nil, t.refused
 	case t.at != nil:
 		return t.at, nil
 	}
@@ -119,7 +116,6 @@ func (t *Token) enter(ctx context.Context, p *process) error {
 	answer, err = p.call(ctx, &wire.Request{Login: &wire.Login{PIN: secret}})
 	err = t.failed(err, answer)
 	if fault.Is(err, fault.WrongPIN) {
-		t.refused = err
 		t.options.PINs.Wrong(question, secret)
 	}
 	return err

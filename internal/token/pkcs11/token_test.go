@@ -13,13 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"chancery/internal/peertest"
 	"chancery/internal/token/fault"
-	"chancery/internal/token/helper"
+	"chancery/internal/token/loader"
 	"chancery/internal/token/pin"
 	"chancery/internal/token/pkcs11"
 )
@@ -27,7 +28,7 @@ import (
 // The test's program is the helper, too, by the name under which it is started.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == pkcs11.Program {
-		os.Exit(helper.Main())
+		os.Exit(loader.Main())
 	}
 	os.Exit(m.Run())
 }
@@ -50,13 +51,16 @@ type giver struct {
 	mutex  sync.Mutex
 	pin    string
 	asked  []pin.Question
-	wrongs []string
+	wrongs []string // none of which is given again, as the contract is
 }
 
 func (g *giver) PIN(_ context.Context, q pin.Question) ([]byte, error) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	g.asked = append(g.asked, q)
+	if slices.Contains(g.wrongs, g.pin) {
+		return nil, &fault.Error{Kind: fault.WrongPIN, Reason: "it was wrong before"}
+	}
 	return []byte(g.pin), nil
 }
 
@@ -289,8 +293,12 @@ func TestHelperThatDies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(s.giver.asked) != 3 {
-		t.Errorf("a wrong PIN was tried %d times", len(s.giver.asked)-2)
+	if len(s.giver.wrongs) != 1 {
+		t.Errorf("a wrong PIN was tried %d times", len(s.giver.wrongs))
+	}
+	s.giver.pin = "4711" // somebody corrects it
+	if _, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+		t.Error(err)
 	}
 	check(t, token.Close())
 	if _, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); !fault.Is(err, fault.Gone) {

@@ -36,8 +36,7 @@ type Key struct {
 	inside  *tpm2.TPMTPublic
 	public  crypto.PublicKey
 
-	mutex   sync.Mutex
-	refused error // the password was wrong: it is not tried again
+	mutex sync.Mutex
 }
 
 // Open finds the key that the address names. Errors are *[fault.Error].
@@ -209,9 +208,6 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 	}
 	k.mutex.Lock() // one at a time: some TPMs have room for three keys
 	defer k.mutex.Unlock()
-	if k.refused != nil {
-		return nil, k.refused
-	}
 	d, err := openDevice(k.address.Path())
 	if err != nil {
 		return nil, err
@@ -233,11 +229,10 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 		return d.explain("signing", err)
 	})
 	if fault.Is(err, fault.WrongPIN) {
+		k.options.PINs.Wrong(question, secret)
 		if question.Free {
 			err = &fault.Error{Kind: fault.NoPIN, Reason: "the TPM's key " + k.address.named() + " has a password: say by pin-source= where it is"}
 		}
-		k.refused = err
-		k.options.PINs.Wrong(question, secret)
 	}
 	if err != nil {
 		return nil, err

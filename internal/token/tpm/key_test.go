@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -45,8 +47,14 @@ func (g *giver) PIN(_ context.Context, q pin.Question) ([]byte, error) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	g.asked = append(g.asked, q)
-	if q.Free {
+	if q.Free && !slices.Contains(g.wrongs, "") {
 		return nil, nil
+	}
+	if q.Free {
+		return nil, &fault.Error{Kind: fault.NoPIN, Reason: "pin-source"}
+	}
+	if slices.Contains(g.wrongs, g.secret) {
+		return nil, &fault.Error{Kind: fault.WrongPIN, Reason: "it was wrong before"}
 	}
 	return []byte(g.secret), nil
 }
@@ -172,7 +180,7 @@ func TestPersistentKeys(t *testing.T) {
 			t.Errorf("without its password: %v", err)
 		}
 	}
-	if len(g.asked) != 2 || !g.asked[1].Free || len(g.wrongs) != 1 {
+	if len(g.asked) != 3 || !g.asked[1].Free || len(g.wrongs) != 1 {
 		t.Errorf("asked %+v", g.asked)
 	}
 	for name, change := range map[string]func(*tpm2.TPMTPublic, *tpm2.TPMSSensitiveCreate){
@@ -221,12 +229,13 @@ func TestWrongPassword(t *testing.T) {
 		t.Fatalf("%x, %v", answer, err)
 	}
 	check(t, d.Close())
-	g.secret, g.asked = "wrong", nil
+	g.asked = nil
 	for n, want := range []fault.Kind{fault.WrongPIN, fault.WrongPIN, fault.Locked} {
+		g.secret = "wrong" + strconv.Itoa(n)
 		k, err := Open(t.Context(), Address{Device: at, Key: made.Address().Key}, Options{PINs: g})
 		check(t, err)
 		for range 2 { // the second time the TPM is not asked
-			if _, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); !fault.Is(err, want) || strings.Contains(err.Error(), "wrong\"") {
+			if _, err := k.Sign(rand.Reader, digest[:], crypto.SHA256); !fault.Is(err, want) || strings.Contains(err.Error(), "wrong0") {
 				t.Errorf("try %d: %v", n, err)
 			}
 			if want == fault.Locked {
@@ -234,7 +243,7 @@ func TestWrongPassword(t *testing.T) {
 			}
 		}
 	}
-	if len(g.asked) != 3 || g.asked[0].Low || !g.asked[1].Low || !g.asked[1].Last || len(g.wrongs) != 2 {
+	if len(g.asked) != 5 || g.asked[0].Low || !g.asked[2].Low || !g.asked[2].Last || len(g.wrongs) != 2 {
 		t.Errorf("asked %+v, told of %q", g.asked, g.wrongs)
 	}
 	leftovers(t, at)

@@ -1,11 +1,11 @@
-// Package helper is the process that loads a PKCS#11 token's library for another one: it
+// Package loader is the process that loads a PKCS#11 token's library for another one: it
 // reads requests from a socket that it was born with, has the token do them, and ends with
 // whoever started it. What the token's maker wrote runs here, and nothing else of the other
 // process can be reached by it but what is asked of the token.
 //
 // The room must not know names of keys, files or configuration. It writes nothing, keeps no
 // PIN after the token has seen it, and takes no arguments.
-package helper
+package loader
 
 import (
 	"errors"

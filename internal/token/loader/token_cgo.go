@@ -1,6 +1,6 @@
 //go:build cgo
 
-package helper
+package loader
 
 import (
 	"errors"
