@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type Customers interface {
 	// and those to suspended customers too.
 	BindingsOf(ctx context.Context, account string) ([]registry.Binding, error)
 	// Holders gives the customers that proved the domain or one above it, the suspended
-	// ones too.
+	// ones too, and of a wildcard also those of domains below it.
 	Holders(ctx context.Context, domain string) ([]registry.Holder, error)
 	// Choose gives the customer to ask for a domain; kind NotFound when nobody active
 	// holds it, Conflict when several do and no contact tells them apart.
@@ -318,6 +319,44 @@ func (s *Server) holders(ctx context.Context, name ca.Identifier) ([]registry.Ho
 		return nil, nil
 	}
 	return s.Customers.Holders(ctx, name.Base().Value())
+}
+
+// around gives the customers that hold a name, and where those hold nothing, of a
+// wildcard, the holders of names below it.
+func (s *Server) around(ctx context.Context, name ca.Identifier) (holders, below []registry.Holder, err error) {
+	if !name.IsWildcard() {
+		holders, err = s.holders(ctx, name)
+		return holders, nil, err
+	}
+	all, err := s.Customers.Holders(ctx, name.Value())
+	for _, h := range all {
+		if h.Below == "" {
+			holders = append(holders, h)
+		} else {
+			below = append(below, h)
+		}
+	}
+	if len(holders) > 0 {
+		below = nil // who holds a name holds all below it
+	}
+	return holders, below, err
+}
+
+// outside tells whether there is a name below a wildcard that the account could not get by
+// itself: it is bound to nobody who holds it, or a name between the two.
+func outside(all []registry.Binding, below []registry.Holder) bool {
+	if len(below) >= registry.MostBelow {
+		return true
+	}
+	return slices.ContainsFunc(below, func(h registry.Holder) bool {
+		return !slices.ContainsFunc(below, func(over registry.Holder) bool {
+			return (h.Below == over.Below || strings.HasSuffix(h.Below, "."+over.Below)) && boundTo(all, []registry.Holder{over})
+		})
+	})
+}
+
+func errCovers(name ca.Identifier) error {
+	return acme.Unauthorized("%s covers names that customers of this authority registered, to whom this account is not bound: order the names that you need instead, or use an account that is bound to these customers", name.Value())
 }
 
 // problemIn gives the problem that an error is, and whether it is one.

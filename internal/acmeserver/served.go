@@ -58,12 +58,16 @@ func (s *Server) mayIssue(ctx context.Context, a *Account, names []ca.Identifier
 
 // entitled refuses a name that a customer holds to whom there is no good binding: one
 // that was ended, or whose customer is suspended, and one that nobody ever made since
-// the name was nobody's, or nobody was asked, when it was proven.
+// the name was nobody's, or nobody was asked, when it was proven. A wildcard is as good
+// as each held name that it covers.
 func (s *Server) entitled(ctx context.Context, all []registry.Binding, name ca.Identifier) error {
 	if s.Customers == nil || !s.Policy.ByDomain {
 		return nil
 	}
-	holders, err := s.holders(ctx, name)
+	holders, below, err := s.around(ctx, name)
+	if err == nil && outside(all, below) {
+		return errCovers(name)
+	}
 	if err != nil || len(holders) == 0 || boundTo(all, holders) {
 		return err
 	}

@@ -92,13 +92,15 @@ func (s *Server) standing(ctx context.Context, a *Authorization) (standing, erro
 	if err != nil {
 		return waiting, err
 	}
-	var holders []registry.Holder
+	var holders, below []registry.Holder
 	if s.Policy.ByDomain {
-		if holders, err = s.holders(ctx, a.Identifier); err != nil {
+		if holders, below, err = s.around(ctx, a.Identifier); err != nil {
 			return waiting, err
 		}
 	}
 	switch {
+	case outside(all, below):
+		return waiting, errCovers(a.Identifier)
 	case len(holders) == 0:
 		if !s.Policy.Require || account.Binding != "" || confirmed(all) {
 			return granted, nil

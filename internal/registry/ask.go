@@ -116,8 +116,8 @@ func (r *Registry) Choose(ctx context.Context, c Choice) (Customer, error) {
 	return Customer{}, ca.Errorf(ca.Conflict, "several customers have proven this domain: give the account a contact that is a verified address of one of them, or open an account with an external account key")
 }
 
-// Holders gives the customers who have proven a domain, which may begin with "*.", or
-// one above it. The suspended ones are among them: that a customer is not served makes
+// Holders gives the customers who have proven a domain, or one above it; of one that
+// begins with "*." also, at most [MostBelow], those of domains below it. The suspended ones are among them: that a customer is not served makes
 // his domains nobody else's. Kind BadName.
 func (r *Registry) Holders(ctx context.Context, domain string) ([]Holder, error) {
 	return r.holders(ctx, Choice{Domain: domain})
@@ -129,5 +129,9 @@ func (r *Registry) holders(ctx context.Context, c Choice) ([]Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.Store.Holders(ctx, HolderQuery{Names: covers(id.Base().Value()), Contacts: addresses(c.Contacts), Now: r.now()})
+	q := HolderQuery{Names: covers(id.Base().Value()), Contacts: addresses(c.Contacts), Now: r.now()}
+	if id.IsWildcard() {
+		q.Above = id.Base().Value()
+	}
+	return r.Store.Holders(ctx, q)
 }

@@ -130,7 +130,7 @@ type DomainStore interface {
 	RemoveDomain(ctx context.Context, d Domain, event ca.Event) error
 	// Holders gives the customers who have proven one of the names, the suspended ones
 	// too: of theirs also proofs that ended since they were suspended, as they cannot
-	// renew them.
+	// renew them. With q.Above it adds, at most [MostBelow], those of names below it.
 	Holders(ctx context.Context, q HolderQuery) ([]Holder, error)
 }
 
@@ -139,14 +139,20 @@ type DomainStore interface {
 type HolderQuery struct {
 	Names    []string // one at least
 	Contacts []string
+	Above    string // "" = nothing below any name
 	Now      time.Time
 }
+
+// MostBelow is how many holders of names below one are told.
+const MostBelow = 1000
 
 // Holder is an answer to a HolderQuery.
 type Holder struct {
 	Customer  string
 	Suspended bool // he is asked nothing, but his domains are nobody else's for that
 	Known     bool // one of the contacts is his
+	// Below is the name that is his where it is below the one that was asked for.
+	Below string
 }
 
 // BindingStore keeps bindings.

@@ -24,6 +24,7 @@ var migrations = []sqldb.Migration{
 	{Number: 14, Name: "est shared secrets", SQL: secretSchema},
 	{Number: 15, Name: "est passphrases", SQL: passphraseSchema},
 	{Number: 16, Name: "pending authorizations", SQL: pendingSchema},
+	{Number: 17, Name: "domains below", SQL: belowSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -27,6 +27,7 @@ var applied = []string{
 	"16a44c5a4d6fb88f", // est shared secrets
 	"b372331d2e577f23", // est passphrases
 	"e08cf9020d2b1421", // pending authorizations
+	"1e3742f809035a46", // domains below
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -84,14 +84,35 @@ const domainColumns = `customer, name, token, added, proven, expires, how`
 
 // AddDomain implements [registry.DomainStore].
 func (s *Store) AddDomain(ctx context.Context, d registry.Domain, event ca.Event) error {
-	err := s.db.Batch(ctx, served(d.Customer), sqldb.Statement{
+	err := s.db.Batch(ctx, append([]sqldb.Statement{served(d.Customer), {
 		SQL:  `INSERT INTO customer_domains (` + domainColumns + `) VALUES ($1, $2, $3, $4, 0, 0, '')`,
 		Args: []any{d.Customer, d.Name, d.Token, millis(d.AddedAt)}, Want: 1, Label: errExists,
-	}, record(event))
+	}}, append(below(d), record(event))...)...)
 	if errors.Is(err, errExists) {
 		return ca.Errorf(ca.Conflict, "the customer has registered %s already", d.Name)
 	}
 	return unserved(err)
+}
+
+// below are the statements that note a domain under each name above it.
+func below(d registry.Domain) (all []sqldb.Statement) {
+	for _, above := range namesAbove(d.Name) {
+		all = append(all, sqldb.Statement{
+			SQL:  `INSERT INTO customer_domains_below (above, customer, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			Args: []any{above, d.Customer, d.Name}, Want: sqldb.AnyRows,
+		})
+	}
+	return all
+}
+
+func namesAbove(name string) (all []string) {
+	for {
+		_, above, more := strings.Cut(name, ".")
+		if !more {
+			return all
+		}
+		all, name = append(all, above), above
+	}
 }
 
 // Domains implements [registry.DomainStore].
@@ -140,9 +161,14 @@ func (s *Store) ProveDomain(ctx context.Context, d registry.Domain, event ca.Eve
 
 // RemoveDomain implements [registry.DomainStore].
 func (s *Store) RemoveDomain(ctx context.Context, d registry.Domain, event ca.Event) error {
+	above := append(namesAbove(d.Name), "") // the last is above none
 	err := s.db.Batch(ctx, sqldb.Statement{
 		SQL:  `DELETE FROM customer_domains WHERE customer = $1 AND name = $2`,
 		Args: []any{d.Customer, d.Name}, Want: 1, Label: errStale,
+	}, sqldb.Statement{
+		SQL: `DELETE FROM customer_domains_below WHERE customer = $1 AND name = $2 AND above IN
+			(` + marks(3, len(above)) + `)`,
+		Args: append([]any{d.Customer, d.Name}, anys(above)...), Want: sqldb.AnyRows,
 	}, record(event))
 	if errors.Is(err, errStale) {
 		return ca.Errorf(ca.NotFound, "the customer has not registered this domain")
@@ -169,6 +195,20 @@ func (s *Store) Holders(ctx context.Context, q registry.HolderQuery) ([]registry
 		found = append(found, h)
 		return err
 	})
+	if err != nil || q.Above == "" {
+		return found, refuse(err)
+	}
+	err = s.db.Query(ctx, `SELECT k.id, k.suspended, d.name FROM customer_domains_below b
+		JOIN customer_domains d ON d.customer = b.customer AND d.name = b.name JOIN customers k ON k.id = d.customer
+		WHERE b.above = $1 AND d.proven > 0 AND (d.expires > $2 OR k.suspended > 0 AND d.expires > k.suspended) LIMIT $3`,
+		[]any{q.Above, millis(q.Now), registry.MostBelow}, func(row sqldb.Row) error {
+			var h registry.Holder
+			var suspended int64
+			err := row.Scan(&h.Customer, &suspended, &h.Below)
+			h.Suspended = suspended > 0
+			found = append(found, h)
+			return err
+		})
 	return found, refuse(err)
 }
 

@@ -63,6 +63,18 @@ var peopleSchema = []string{
 // thousands of bindings.
 var pairSchema = []string{`CREATE INDEX bindings_by_pair ON bindings (account, customer)`}
 
+// belowSchema finds the domains below a name, of which each is noted under every name
+// above it.
+var belowSchema = []string{
+	`CREATE TABLE customer_domains_below (
+		above TEXT NOT NULL, customer TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (above, customer, name))`,
+	`INSERT INTO customer_domains_below (above, customer, name)
+		WITH RECURSIVE shorter (customer, name, rest) AS (
+			SELECT customer, name, name FROM customer_domains
+			UNION ALL SELECT customer, name, substr(rest, 2) FROM shorter WHERE length(rest) > 1)
+		SELECT substr(rest, 2), customer, name FROM shorter WHERE rest LIKE '.%'`,
+}
+
 // registrationSchema has of a vetting also as what, and in which country, the
 // customer is registered.
 var registrationSchema = []string{
