@@ -67,8 +67,6 @@ func (e Enrolment) obey(d *draft) error {
 		return fault(Unmet, "the server wants a one-time password in the request (RFC 7894 section 3.1): give it as the enrolment secret")
 	case w.RevocationChallenge && e.Revocation == "":
 		return fault(Unmet, "the server wants a secret in the request by which the certificate can be revoked (RFC 7894 section 3.2): give one")
-	case w.RevocationChallenge:
-		d.request.Attributes, d.secret = append(d.request.Attributes, RevocationChallenge(string(e.Revocation))), true
 	}
 	d.demand = w.IdentityLinking || w.ChallengePassword && (e.Secret == "" || w.OTPChallenge)
 	if d.demand && e.Linking == LinkNever {

@@ -356,6 +356,11 @@ func (m *fullMessage) addCRMF(data *cmc.PKIData, witness *cmc.POPLinkWitnessV2) 
 		extensions = append(extensions, pkix.Extension{Id: oidSAN, Critical: bytes.Equal(subject, []byte{0x30, 0}), Value: san})
 	}
 	message.Request.Template.Extensions = extensions
+	for _, a := range m.draft.request.Attributes {
+		if a.Type.Equal(OIDRevocationChallenge) && len(a.Values) == 1 { // the one that is no PKCS #10's alone
+			message.Request.Controls = append(message.Request.Controls, cmc.AttributeTypeAndValue{Type: a.Type, Value: a.Values[0]})
+		}
+	}
 	if witness != nil {
 		control, err := cmc.CRMFControl(*witness)
 		if err != nil {

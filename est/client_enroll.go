@@ -46,7 +46,8 @@ type Enrolment struct {
 	// Secret goes into challengePassword, for servers that read an enrolment secret
 	// there; into otpChallenge where the server announced that (RFC 7894 §3.1).
 	Secret Password
-	// Revocation goes into revocationChallenge where the server wants it (RFC 7894 §3.2).
+	// Revocation goes into revocationChallenge (RFC 7894 §3.2), asked for or not: with it the
+	// certificate can be revoked later, by CMC (RFC 5272 §6.11), without its key.
 	Revocation Password
 	// AcceptChanged takes a certificate that lacks names that were asked for.
 	AcceptChanged bool
@@ -183,7 +184,10 @@ func (e Enrolment) draft() (*draft, error) {
 		}
 	}
 	inChallenge := e.Secret != "" && !d.otp
-	d.secret = d.secret || e.Secret != ""
+	d.secret = e.Secret != "" || e.Revocation != ""
+	if e.Revocation != "" {
+		d.request.Attributes = append(d.request.Attributes, RevocationChallenge(string(e.Revocation)))
+	}
 	switch {
 	case inChallenge && e.Linking == LinkInChallenge:
 		return nil, errors.New("the challenge password can hold the enrolment secret or what links the request to its connection, not both")

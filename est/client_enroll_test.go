@@ -172,6 +172,7 @@ func TestWishesAreObeyed(t *testing.T) {
 		}},
 		"no one-time password":   {bare(OIDOTPChallenge), nil, nil},
 		"a revocation secret":    {bare(OIDRevocationChallenge), func(e *Enrolment) { e.Revocation = "burn" }, func(p *Parsed) bool { text, _, _ := p.RevocationChallenge(); return text == "burn" }},
+		"a secret unasked for":   {nil, func(e *Enrolment) { e.Revocation = "burn" }, func(p *Parsed) bool { text, _, _ := p.RevocationChallenge(); return text == "burn" }},
 		"no revocation secret":   {bare(OIDRevocationChallenge), nil, nil},
 		"linking switched off":   {nil, func(e *Enrolment) { e.Linking = LinkNever }, func(p *Parsed) bool { return challenge(p) == "" && identity(p) == "" }},
 		"off, and demanded":      {bare(OIDChallengePassword), func(e *Enrolment) { e.Linking = LinkNever }, nil},

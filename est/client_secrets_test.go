@@ -37,6 +37,7 @@ func secretErrands(t *testing.T, ca *issuer) map[string]func(*Client) error {
 		"revocationChallenge": enroll(func(e *Enrolment) {
 			e.Revocation, e.Wanted = bodySecret, &Wanted{RevocationChallenge: true}
 		}),
+		"revocationChallenge, unasked": enroll(func(e *Enrolment) { e.Revocation = bodySecret }),
 		"serverkeygen": func(c *Client) error {
 			_, err := c.ServerKeyGen(t.Context(), KeyOrder{Enrolment: withSecret})
 			return err

@@ -107,7 +107,7 @@ func (f *estFlags) addLogin(cmd *cobra.Command) {
 		textFlag{&f.user, "user", "`NAME` for HTTP authentication; the password is asked for, or in --password-file"},
 		textFlag{&f.password, "password-file", "`FILE` with the password; - is standard input, credential:NAME a systemd credential"},
 		textFlag{&f.secret, "secret-file", "`FILE` with an enrolment secret for servers that read one in the request (challengePassword)"},
-		textFlag{&f.revocation, "revocation-file", "`FILE` with a secret by which the certificate can be revoked, where the server wants one"},
+		textFlag{&f.revocation, "revocation-file", "`FILE` with a secret by which the certificate can be revoked later without its key: \"chancery est fullcmc --revoke --revoked-by FILE\""},
 		textFlag{&f.makerCert, "with-cert", "PEM `FILE` with a certificate to show until there is one of the server's, as the device's maker gave it"},
 		textFlag{&f.makerKey, "with-key", "PEM `FILE` with its key, or the key's name: pkcs11:… or tpm:…"},
 	)
