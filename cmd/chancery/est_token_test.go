@@ -22,6 +22,9 @@ func init() {
 // TestTokenScripts plays the stories of devices whose keys are in a PKCS#11 token (SoftHSM)
 // and in a TPM (swtpm).
 func TestTokenScripts(t *testing.T) {
+	if !loader.Able {
+		peertest.Missing(t, "these tests were built without cgo")
+	}
 	module, socket := peertest.Tokens(t).Module, peertest.TPM(t)
 	self, err := os.Executable()
 	if err != nil {

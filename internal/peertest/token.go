@@ -12,6 +12,7 @@ import (
 // SoftHSM is a PKCS#11 library with tokens of its own, in files that end with the test.
 type SoftHSM struct {
 	Module string // path of the library
+	Dir    string // where the tokens are: each object is a file of its own there
 }
 
 // Tokens gives a SoftHSM with no token yet. It sets SOFTHSM2_CONF for this process.
@@ -29,7 +30,7 @@ func Tokens(t testing.TB) *SoftHSM {
 			t.Fatal(err)
 		}
 		t.Setenv("SOFTHSM2_CONF", conf)
-		return &SoftHSM{Module: path}
+		return &SoftHSM{Module: path, Dir: dir}
 	}
 	Missing(t, "SoftHSM's library is not installed: apt-get install "+Package("softhsm2-util"))
 	return nil

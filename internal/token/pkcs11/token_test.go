@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 
 func helperPath(t *testing.T) string {
 	t.Helper()
+	if !loader.Able {
+		peertest.Missing(t, "these tests were built without cgo")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
