@@ -101,13 +101,13 @@ func (f *File) options(body *cryptobyte.String) error {
 		ok := false
 		switch n {
 		case 0:
-			ok = inner.ReadASN1Boolean(&f.EmptyAuth)
+			f.EmptyAuth, ok = readBoolean(&inner)
 		case 4:
 			var text cryptobyte.String
 			ok = inner.ReadASN1(&text, cryptobyte_asn1.UTF8String)
 			f.Description = string(text)
 		case 5:
-			ok = inner.ReadASN1Boolean(&f.RSAParent)
+			f.RSAParent, ok = readBoolean(&inner)
 		default:
 			return fmt.Errorf("%w: it has a policy, or is to be imported first", errFile)
 		}
@@ -116,6 +116,15 @@ func (f *File) options(body *cryptobyte.String) error {
 		}
 	}
 	return nil
+}
+
+// readBoolean reads a BOOLEAN. OpenSSL's provider writes true as 1, which is BER, not DER.
+func readBoolean(from *cryptobyte.String) (value, ok bool) {
+	var octets cryptobyte.String
+	if !from.ReadASN1(&octets, cryptobyte_asn1.BOOLEAN) || len(octets) != 1 {
+		return false, false
+	}
+	return octets[0] != 0, true
 }
 
 // ParsePEM reads the first key of a PEM text; nil if there is none.
