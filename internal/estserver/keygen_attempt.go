@@ -124,7 +124,7 @@ func (s *Server) giveUp(ctx context.Context, c *call, last *ca.Record) error {
 		if c.now.Before(last.IntendedAt.Add(deliveryTime)) {
 			return underWay()
 		}
-		if err := s.Deliveries.lose(ctx, DeliveryID(last.KeyHash, last.Request)); err != nil { // so that no mark comes any more
+		if _, err := s.Deliveries.lose(ctx, DeliveryID(last.KeyHash, last.Request)); err != nil { // so that no mark comes any more
 			return stillGood(err)
 		}
 	}

@@ -102,12 +102,11 @@ func (d *Deliveries) leave(id []byte) {
 	delete(d.here, string(id))
 }
 
-// ours tells whether a delivery is on its way from here, or arrived.
+// ours tells whether a delivery is on its way from here.
 func (d *Deliveries) ours(id []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, kept := d.kept[string(id)]
-	return kept || d.here[string(id)]
+	return d.here[string(id)]
 }
 
 // end records that a key arrived. [ca.Conflict]: it was given up before, and its
@@ -145,35 +144,40 @@ func (d *Deliveries) Record(ctx context.Context) error {
 	return nil
 }
 
-// lose gives up a delivery, if it did not end. Nothing after it can say that the key
-// arrived.
-func (d *Deliveries) lose(ctx context.Context, id []byte) error {
+// lose gives up a delivery, after which nothing can say any more that the key arrived.
+// false: it ended, or was given up, before.
+func (d *Deliveries) lose(ctx context.Context, id []byte) (bool, error) {
 	if err := d.Record(ctx); err != nil {
-		return err
+		return false, err
 	}
 	err := d.Store.LoseDelivery(ctx, id)
 	if ca.KindOf(err) == ca.Conflict {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
-// giveUp revokes a certificate whose key did not arrive for certain, unless that is done.
-// In the history it is revoked by "est:undelivered". On an error [Deliveries.Sweep] goes on.
+// giveUp gives up the delivery of a key that did not arrive, as is known, and revokes its
+// certificate. On an error [Deliveries.Sweep] goes on.
 func (d *Deliveries) giveUp(ctx context.Context, r *ca.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTime)
 	defer cancel()
-	id := DeliveryID(r.KeyHash, r.Request)
-	if err := d.lose(ctx, id); err != nil {
+	if _, err := d.lose(ctx, DeliveryID(r.KeyHash, r.Request)); err != nil {
 		return err
 	}
+	return d.revoke(ctx, r)
+}
+
+// revoke revokes the certificate of a lost key, unless that is done, and forgets the
+// delivery. In the history it is revoked by "est:undelivered".
+func (d *Deliveries) revoke(ctx context.Context, r *ca.Record) error {
 	if d.Clock().Before(r.NotAfter) { // else there is nothing left to revoke
 		_, err := d.Authority.Revoke(ctx, ca.Revocation{Serial: r.Serial, Reason: ca.Superseded, By: ca.Principal{Room: Room, ID: "undelivered"}})
 		if err != nil && ca.KindOf(err) != ca.Revoked {
 			return err
 		}
 	}
-	return d.Store.ForgetDelivery(ctx, id)
+	return d.Store.ForgetDelivery(ctx, DeliveryID(r.KeyHash, r.Request))
 }
 
 // Sweep revokes the certificates of keys whose delivery was cut off, and gives how many
@@ -220,7 +224,12 @@ func (d *Deliveries) sweep(ctx context.Context, state DeliveryState, id []byte) 
 	if !bytes.Equal(id[:sha256.Size], r.KeyHash) {
 		return false, ca.Errorf(ca.Internal, "the certificate %s is for another key than the one whose delivery was begun", r.Serial)
 	}
-	if err := d.giveUp(ctx, &r); err != nil {
+	if state == DeliveryBegun {
+		if lost, err := d.lose(ctx, id); err != nil || !lost {
+			return false, err // it ended just now
+		}
+	}
+	if err := d.revoke(ctx, &r); err != nil {
 		return false, err
 	}
 	d.Logger.WarnContext(ctx, "the key of a certificate was not delivered, so the certificate is revoked", "serial", r.Serial,

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,6 +186,41 @@ func TestDeliveryUnderWay(t *testing.T) {
 	w.nothingLeft()
 	if r := w.record(m.cert); !r.RevokedAt.IsZero() {
 		t.Error("the delivered certificate was revoked")
+	}
+}
+
+// between does something between the listing of deliveries and what is done about them.
+type between struct {
+	estserver.DeliveryStore
+	once *sync.Once
+	do   func()
+}
+
+func (s between) Deliveries(ctx context.Context, state estserver.DeliveryState, after []byte, limit int) ([][]byte, error) {
+	ids, err := s.DeliveryStore.Deliveries(ctx, state, after, limit)
+	s.once.Do(s.do)
+	return ids, err
+}
+
+// TestDeliveryJustInTime: what ends when it is about to be given up has ended.
+func TestDeliveryJustInTime(t *testing.T) {
+	w := newKeyWorld(t, nil, keyLabel(nil))
+	tr := w.troubled()
+	reached, let := tr.held()
+	got := w.client(w.device).asks(like(w.device).der(t))
+	<-reached
+	listed := false
+	w.sweeps(w.deliveries(func(c *estserver.DeliveriesConfig) {
+		c.Alone, c.Store = true, between{c.Store, &sync.Once{}, func() {
+			begun, _ := w.underWay()
+			listed = begun == 1
+			close(let)
+			w.nothingLeft()
+		}}
+	}), 0)
+	m := plain(t, <-got)
+	if r := w.record(m.cert); !listed || !r.RevokedAt.IsZero() {
+		t.Errorf("listed %v, revoked %v", listed, r.RevokedAt)
 	}
 }
 
