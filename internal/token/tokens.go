@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"os"
 	"sync"
@@ -62,18 +63,32 @@ type Key struct {
 // EncodeKey is what stands in a file in the key's place: see [Ref.File].
 func (k *Key) EncodeKey() []byte { return k.Ref.File() }
 
-// Decrypter gives the key as one that decrypts or agrees on secrets, where it can: a
-// [crypto.Decrypter] or a KeyExchanger of crypto/ecdh.
+// Decrypter gives the key as one that decrypts or agrees on secrets: a [crypto.Decrypter] or
+// a KeyExchanger of crypto/ecdh. Whether the token lets it is tried: most keys that sign may
+// not.
 func (k *Key) Decrypter() (crypto.PrivateKey, error) {
 	inside, is := k.Signer.(*pkcs11.Key)
 	if !is {
 		return nil, &fault.Error{Kind: fault.Unfit, Reason: "keys in TPMs are for signatures alone: encrypt to a key in a file or in a PKCS#11 token"}
 	}
+	if public, is := inside.Public().(*rsa.PublicKey); is {
+		sealed, err := rsa.EncryptPKCS1v15(rand.Reader, public, []byte("probe"))
+		if err != nil {
+			return nil, err
+		}
+		_, err = inside.Decrypt(rand.Reader, sealed, nil)
+		return inside, err
+	}
 	exchanger, err := inside.Exchanger()
 	if err != nil {
-		return inside, nil // an RSA key
+		return nil, err
 	}
-	return exchanger, nil
+	probe, err := exchanger.Curve().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	_, err = exchanger.ECDH(probe.PublicKey())
+	return exchanger, err
 }
 
 // Open finds the key that a name means.

@@ -24,7 +24,7 @@ func TestNewIssuer(t *testing.T) {
 		s.set(func() {
 			s.below = &authority{sign(t, s.ca, rootTemplate("Issuing anew"), key), key}
 			if !refuse {
-				s.bag = append(s.bag, s.below.cert)
+				s.bag = append(s.bag, s.below.Cert)
 			}
 		})
 		err := locked(t, d, nil, func(state *State) error { _, err := d.Reenroll(t.Context(), state, Ask{}); return err })
@@ -32,7 +32,7 @@ func TestNewIssuer(t *testing.T) {
 		if err := errors.Join(err, broken); err != nil {
 			t.Fatal(err)
 		}
-		if whole := len(b.Chain) == 2 && b.Chain[1].Equal(s.below.cert); whole == refuse {
+		if whole := len(b.Chain) == 2 && b.Chain[1].Equal(s.below.Cert); whole == refuse {
 			t.Errorf("the CA's certificates lack the new issuer: %t; the chain has %d certificates", refuse, len(b.Chain))
 		}
 	}

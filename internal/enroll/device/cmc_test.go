@@ -41,7 +41,7 @@ func (s *server) cmc(w http.ResponseWriter, x exchange) {
 	info := cmc.StatusInfoV2{Status: cmc.Success, Bodies: []cmc.Reference{{ID: cmc.Current}}}
 	key := makeKey(s.t)
 	signer := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "CMC"}, KeyUsage: x509.KeyUsageDigitalSignature, UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 28}}}, key)
-	enclosed := [][]byte{signer.Raw, s.below.cert.Raw}
+	enclosed := [][]byte{signer.Raw, s.below.Cert.Raw}
 	if want := s.clerk.proof; want != nil {
 		name, _ := cmc.One[cmc.Identification](m.Controls())
 		if err := m.Data.VerifyIdentity(cmc.Secret(want.Secret), cmc.Options{}); err != nil || name == nil || string(name.Value) != want.Name {
@@ -78,9 +78,9 @@ func (s *server) cmc(w http.ResponseWriter, x exchange) {
 	nonce, _ := cmc.One[cmc.SenderNonce](m.Controls())
 	err = p.Add(info, transaction.Value, cmc.RecipientNonce(nonce.Value))
 	if s.clerk.sequence > 0 && err == nil {
-		enclosed = append(enclosed, s.ca.cert.Raw)
+		enclosed = append(enclosed, s.ca.Cert.Raw)
 		var v cmc.PublishTrustAnchors
-		if v, err = cmc.Publish(big.NewInt(s.clerk.sequence), s.ca.cert.Raw); err == nil {
+		if v, err = cmc.Publish(big.NewInt(s.clerk.sequence), s.ca.Cert.Raw); err == nil {
 			err = p.Add(v)
 		}
 	}

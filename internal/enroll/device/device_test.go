@@ -41,7 +41,7 @@ func TestFromBootstrapToRenewal(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	first, err := d.Bundle()
-	if err != nil || len(first.Chain) != 2 || !first.Chain[1].Equal(s.below.cert) {
+	if err != nil || len(first.Chain) != 2 || !first.Chain[1].Equal(s.below.Cert) {
 		t.Fatalf("%d certificates, %v", len(first.Chain), err)
 	}
 	for path, mode := range map[string]fs.FileMode{
@@ -343,7 +343,7 @@ func TestRollover(t *testing.T) {
 	}
 	for _, path := range []string{out, d.path(explicitFile)} {
 		all, err := readCertificates(path)
-		if err != nil || len(all) != 2 || !all[0].Equal(s.ca.cert) || !all[1].Equal(next) {
+		if err != nil || len(all) != 2 || !all[0].Equal(s.ca.Cert) || !all[1].Equal(next) {
 			t.Errorf("%s: %d certificates, %v", path, len(all), err)
 		}
 	}
@@ -353,7 +353,7 @@ func TestRollover(t *testing.T) {
 func TestImplicitAnchorsAreOffAfterwards(t *testing.T) {
 	s := start(t)
 	file := filepath.Join(t.TempDir(), "web.pem")
-	if err := os.WriteFile(file, install.EncodeCertificates(s.ca.cert), 0o644); err != nil {
+	if err := os.WriteFile(file, install.EncodeCertificates(s.ca.Cert), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d := s.open(t, t.TempDir(), nil)

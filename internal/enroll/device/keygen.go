@@ -9,6 +9,7 @@ import (
 	"chancery/cms"
 	"chancery/est"
 	"chancery/internal/keys"
+	"chancery/internal/token/fault"
 )
 
 // keyOrder names the key that a server-made one is to be encrypted to: the shared one or
@@ -43,11 +44,14 @@ func (d *Device) keyOrder(ctx context.Context, s *State, o delivery) (est.KeyOrd
 			return k, err
 		}
 		if est.MayDecrypt(b.Chain[0]) {
-			key, err := decrypting(b.Key)
-			if err != nil {
+			switch key, err := decrypting(b.Key); {
+			case fault.Is(err, fault.Unfit): // nor would it decrypt
+				d.tell(Warned, "the new key is not encrypted to the one in use: %v", err)
+			case err != nil:
 				return k, err
+			default:
+				k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: key}
 			}
-			k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: key}
 		}
 	}
 	if k.Shared == nil && k.Own == nil {

@@ -5,15 +5,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"io"
-	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,65 +19,26 @@ import (
 
 	"chancery/cms"
 	"chancery/est"
+	"chancery/internal/certtest"
 )
 
-const serverName = "est.example"
+const serverName = certtest.ServerName
 
 // authority is a root with its key.
-type authority struct {
-	cert *x509.Certificate
-	key  crypto.Signer
-}
+type authority = certtest.Authority
 
-var serial struct {
-	sync.Mutex
-	n int64
-}
+func makeKey(t testing.TB) *ecdsa.PrivateKey { return certtest.Key(t) }
 
-func number() *big.Int {
-	serial.Lock()
-	defer serial.Unlock()
-	serial.n++
-	return big.NewInt(serial.n)
-}
-
-func makeKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// sign makes a certificate, by itself if by is nil.
+// sign makes a certificate that outlives these tests' months, by itself if by is nil.
 func sign(t testing.TB, by *authority, c x509.Certificate, key crypto.Signer) *x509.Certificate {
 	t.Helper()
-	c.SerialNumber = number()
-	if c.NotBefore.IsZero() {
-		c.NotBefore = time.Now().Add(-time.Minute)
-	}
 	if c.NotAfter.IsZero() {
 		c.NotAfter = time.Now().Add(900 * 24 * time.Hour)
 	}
-	parent, signer := &c, key
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &c, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
+	return by.Sign(t, c, key)
 }
 
-func rootTemplate(name string) x509.Certificate {
-	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(1000 * 24 * time.Hour)}
-}
+func rootTemplate(name string) x509.Certificate { return certtest.Template(name) }
 
 // server is an EST server as small as can be.
 type server struct {
@@ -111,17 +66,12 @@ type server struct {
 
 func start(t testing.TB) *server {
 	t.Helper()
-	rootKey, issuingKey, leafKey := makeKey(t), makeKey(t), makeKey(t)
 	s := &server{t: t, life: 30 * 24 * time.Hour, issued: map[string]int{}, usage: x509.KeyUsageDigitalSignature}
-	s.ca = &authority{sign(t, nil, rootTemplate("Root"), rootKey), rootKey}
-	s.below = &authority{sign(t, s.ca, rootTemplate("Issuing"), issuingKey), issuingKey}
-	s.bag = []*x509.Certificate{s.below.cert, s.ca.cert}
-	leaf := sign(t, s.below, x509.Certificate{DNSNames: []string{serverName}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, leafKey)
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw, s.below.cert.Raw}, PrivateKey: leafKey}}}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.ca = certtest.Root(t, "Root")
+	s.below = s.ca.Below(t, "Issuing")
+	s.bag = []*x509.Certificate{s.below.Cert, s.ca.Cert}
+	s.Server = s.below.Server(t, s.serve)
 	s.StartTLS()
-	t.Cleanup(s.Close)
 	return s
 }
 
@@ -207,19 +157,8 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request, x exchange) {
 }
 
 func (s *server) grant(p *est.Parsed, key crypto.PublicKey) *x509.Certificate {
-	template := x509.Certificate{RawSubject: p.RawSubject, SerialNumber: number(), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(s.life), KeyUsage: s.usage}
-	if san := p.SAN(); san != nil {
-		template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: san}}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, s.below.cert, key, s.below.key)
-	if err != nil {
-		s.t.Error(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		s.t.Error(err)
-	}
-	return c
+	template := x509.Certificate{RawSubject: p.RawSubject, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(s.life), KeyUsage: s.usage}
+	return s.below.Grant(s.t, template, p.SAN(), key)
 }
 
 func (s *server) give(w http.ResponseWriter, all ...*x509.Certificate) {
@@ -260,7 +199,7 @@ func (s *server) generate(w http.ResponseWriter, p *est.Parsed) {
 			s.t.Error(err)
 		}
 		maker := sign(s.t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "maker"}, KeyUsage: x509.KeyUsageDigitalSignature}, key)
-		signed, err := cms.Sign(cms.SignedContent{Type: cms.OIDKeyPackage, Content: pack, Certificates: [][]byte{maker.Raw, s.below.cert.Raw}}, cms.Signing{Key: key, Certificate: maker})
+		signed, err := cms.Sign(cms.SignedContent{Type: cms.OIDKeyPackage, Content: pack, Certificates: [][]byte{maker.Raw, s.below.Cert.Raw}}, cms.Signing{Key: key, Certificate: maker})
 		if err != nil {
 			s.t.Error(err)
 		}
@@ -281,10 +220,10 @@ func (s *server) generate(w http.ResponseWriter, p *est.Parsed) {
 
 // dial finds the server by whatever name.
 func (s *server) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
+	return certtest.Dial(ctx, network, s.Server)
 }
 
-func (s *server) fingerprint() string { return est.Fingerprint(s.ca.cert.Raw, "sha256") }
+func (s *server) fingerprint() string { return est.Fingerprint(s.ca.Cert.Raw, "sha256") }
 
 // set changes the server under its lock.
 func (s *server) set(change func()) {

@@ -2,8 +2,11 @@ package device
 
 import (
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -352,5 +355,59 @@ func TestPINIsAsked(t *testing.T) {
 	// Under one lock once; under the next again, as nothing is kept.
 	if err := get(t, d, nil, Ask{}); err != nil || len(asked) != 2 {
 		t.Errorf("%q, %v", asked, err)
+	}
+}
+
+// A key that the server makes comes encrypted to one in a token, where that may decrypt;
+// where it may not, that is found out before anything is sent.
+func TestServerKeyToToken(t *testing.T) {
+	s, h := start(t), softToken(t)
+	tool := peertest.Need(t, "pkcs11-tool")
+	out, err := exec.Command(tool, "--module", h.module, "--token-label", "device", "--login", "--pin", "4711", "--keypairgen",
+		"--key-type", "EC:prime256v1", "--label", "maker", "--id", "01", "--usage-derive", "--usage-sign").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	name := "pkcs11:token=device;object=maker?module-path=" + h.module + "&pin-source=file:" + h.pin
+	ref, err := token.Parse(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := token.New(token.Options{Read: readPIN, Helper: h.helper})
+	defer tokens.Close()
+	key, err := tokens.Open(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := sign(t, s.below, x509.Certificate{Subject: pkix.Name{CommonName: "maker"}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement}, key)
+	file := filepath.Join(t.TempDir(), "maker.pem")
+	if err := os.WriteFile(file, install.EncodeCertificates(cert), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := s.open(t, t.TempDir(), h.helped)
+	err = locked(t, d, func(x *Settings) error {
+		x.Maker, x.SealTo = &Files{Cert: file, Key: name}, &Files{Cert: file, Key: name}
+		return plain(x)
+	}, func(state *State) error {
+		_, err := d.ServerKey(t.Context(), state, Ask{Fingerprint: s.fingerprint()})
+		return err
+	})
+	if err != nil || !s.sealed {
+		t.Errorf("%t, %v", s.sealed, err)
+	}
+	d.release()
+
+	// The key in use was made in the token, for signatures alone.
+	s.usage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement
+	d = s.open(t, t.TempDir(), h.helped)
+	if err := get(t, d, h.settings, Ask{Fingerprint: s.fingerprint()}); err != nil {
+		t.Fatal(err)
+	}
+	err = locked(t, d, nil, func(state *State) error {
+		_, err := d.ServerKey(t.Context(), state, Ask{})
+		return err
+	})
+	if err != nil || s.sealed {
+		t.Errorf("%t, %v", s.sealed, err)
 	}
 }

@@ -173,6 +173,9 @@ type exchanger struct {
 	public *ecdh.PublicKey
 }
 
+// Public is the public half, as certificates have it.
+func (e exchanger) Public() crypto.PublicKey { return e.key.public }
+
 // PublicKey is the public half.
 func (e exchanger) PublicKey() *ecdh.PublicKey { return e.public }
 
