@@ -37,7 +37,7 @@ func cmcLabel(edit func(*estserver.Label)) estserver.Label {
 	return l
 }
 
-func newCMCWorld(t *testing.T, labels ...estserver.Label) *cmcWorld {
+func newCMCWorld(t testing.TB, labels ...estserver.Label) *cmcWorld {
 	t.Helper()
 	w := &cmcWorld{seals: newSeals(t)}
 	w.world = newWorld(t, func(c *estserver.Config) {

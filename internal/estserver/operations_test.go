@@ -31,7 +31,7 @@ import (
 
 // office serves a room's operations as the daemon does, and calls them.
 type office struct {
-	t      *testing.T
+	t      testing.TB
 	client *admin.Client
 }
 

@@ -41,7 +41,7 @@ import (
 // world is a whole EST service on loopback over a real core and store, and a maker of
 // devices with roots of its own.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	db        *sqldb.DB
 	store     *sqlstore.Store
 	authority *ca.Authority
@@ -69,9 +69,22 @@ func plainLabel() estserver.Label {
 	return estserver.Label{Profile: "device", Operations: allOperations, Accept: anyWay, Names: []string{"own"}}
 }
 
+// beside lets a test run beside others: what worlds mostly do is wait for the disk.
+// Sub-tests keep their order, since their tests look at what they left.
+func beside(t testing.TB) {
+	if top, ok := t.(*testing.T); ok && !strings.Contains(t.Name(), "/") {
+		if _, again := running.LoadOrStore(top, true); !again {
+			top.Parallel()
+		}
+	}
+}
+
+var running sync.Map // the tests that had their first world
+
 // newWorld serves the labels; edit may change the rest.
-func newWorld(t *testing.T, edit func(*estserver.Config), labels ...estserver.Label) *world {
+func newWorld(t testing.TB, edit func(*estserver.Config), labels ...estserver.Label) *world {
 	t.Helper()
+	beside(t)
 	w := &world{t: t, db: storetest.SQLite(t), keys: &storetest.Keys{}, maker: newMaker(t), log: &locked{}}
 	w.store = sqlstore.New(w.db)
 	w.authority = storetest.Authority(t, w.store, w.keys, w.now)
@@ -188,7 +201,7 @@ type maker struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newMaker(t *testing.T) *maker {
+func newMaker(t testing.TB) *maker {
 	t.Helper()
 	m := &maker{key: newKey(t)}
 	template := &x509.Certificate{
@@ -308,7 +321,7 @@ func (c *client) sendOn(conn net.Conn, method, path string, content []byte) *rep
 	return readReply(c.w.t, conn, method)
 }
 
-func readReply(t *testing.T, conn net.Conn, method string) *reply {
+func readReply(t testing.TB, conn net.Conn, method string) *reply {
 	t.Helper()
 	var raw bytes.Buffer
 	in := bufio.NewReader(io.TeeReader(conn, &raw))
@@ -520,6 +533,12 @@ func (l *locked) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
+}
+
+func (l *locked) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
 }
 
 func (l *locked) String() string {

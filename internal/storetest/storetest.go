@@ -13,7 +13,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -32,10 +34,41 @@ func Each(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
 	t.Run("postgres", func(t *testing.T) { test(t, open(t, peertest.Postgres(t))) })
 }
 
-// SQLite gives a fresh, migrated SQLite database.
+// SQLite gives a fresh, migrated SQLite database. The migrations run once for a
+// process: each test gets a copy of what they made.
 func SQLite(t testing.TB) *sqldb.DB {
-	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "chancery.db"))
+	t.Helper()
+	file, err := migrated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "chancery.db")
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, "sqlite:"+name)
 }
+
+var migrated = sync.OnceValues(func() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "storetest-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "chancery.db")
+	db, err := sqldb.Open(context.Background(), sqldb.Config{URL: "sqlite:" + name})
+	if err != nil {
+		return nil, err
+	}
+	// Closing moves all into the one file.
+	if err := errors.Join(sqlstore.Migrate(context.Background(), db), db.Close()); err != nil {
+		return nil, err
+	}
+	if rest, err := os.Stat(name + "-wal"); err == nil && rest.Size() > 0 {
+		return nil, errors.New("storetest: the closed database is not in one file")
+	}
+	return os.ReadFile(name)
+})
 
 func open(t testing.TB, url string) *sqldb.DB {
 	t.Helper()
