@@ -43,9 +43,21 @@ func (p *program) acmeAccountList() *cobra.Command {
 			return p.show(out, func(w io.Writer) { acmeAccountTable(w, out) })
 		},
 	}
-	cmd.Flags().IntVar(&in.Limit, "limit", 0, "at most so many (default 100, up to 1000)")
-	cmd.Flags().StringVar(&in.Cursor, "cursor", "", "go on after a page, with what it said")
+	paged(cmd, &in.Limit, &in.Cursor)
 	return cmd
+}
+
+// paged gives a command that lists the flags for a part of the list.
+func paged(cmd *cobra.Command, limit *int, cursor *string) {
+	cmd.Flags().IntVar(limit, "limit", 0, "at most so many (default 100, up to 1000)")
+	cmd.Flags().StringVar(cursor, "cursor", "", "go on after a page, with what it said")
+}
+
+// more says that a list goes on.
+func more(w io.Writer, next string) {
+	if next != "" {
+		fmt.Fprintf(w, "\nThere are more: add --cursor %s\n", next)
+	}
 }
 
 func acmeAccountTable(w io.Writer, out acmeserver.AccountsShown) {
@@ -57,9 +69,7 @@ func acmeAccountTable(w io.Writer, out acmeserver.AccountsShown) {
 	for _, a := range out.Accounts {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.ID, a.Status, day(a.Created), orDash(a.Binding), orDash(strings.Join(a.Contacts, ", ")))
 	}
-	if out.Next != "" {
-		fmt.Fprintf(w, "\nThere are more: add --cursor %s\n", out.Next)
-	}
+	more(w, out.Next)
 }
 
 func (p *program) acmeAccountDo(ctx context.Context, operation, id string) error {

@@ -40,10 +40,11 @@ func (p *program) customerAdd() *cobra.Command {
 }
 
 func (p *program) customerList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "list the customers, newest first", Args: between(0, 0, "list takes no arguments"),
+	var in desk.CustomersWanted
+	cmd := &cobra.Command{
+		Use: "list [--limit NUMBER] [--cursor CURSOR]", Short: "list the customers, newest first", Args: between(0, 0, "list takes flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := call[struct{}, desk.Customers](cmd.Context(), p, "customer.list", struct{}{})
+			out, err := call[desk.CustomersWanted, desk.Customers](cmd.Context(), p, "customer.list", in)
 			if err != nil {
 				return err
 			}
@@ -56,9 +57,12 @@ func (p *program) customerList() *cobra.Command {
 				for _, c := range out.Customers {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", c.ID, c.State, day(c.Created), len(c.Contacts), c.Name)
 				}
+				more(w, out.Next)
 			})
 		},
 	}
+	paged(cmd, &in.Limit, &in.Cursor)
+	return cmd
 }
 
 // customerOne is a command whose operation, of the same name, takes one customer.

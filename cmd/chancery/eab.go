@@ -84,10 +84,11 @@ func showNewKey(w io.Writer, k acmeserver.KeyMade, end time.Time) {
 }
 
 func (p *program) eabList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "list the keys and what became of them", Args: between(0, 0, "list takes no arguments"),
+	var in acmeserver.KeysWanted
+	cmd := &cobra.Command{
+		Use: "list [--limit NUMBER] [--cursor CURSOR]", Short: "list the keys and what became of them, newest first", Args: between(0, 0, "list takes flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := call[struct{}, acmeserver.KeysShown](cmd.Context(), p, "eab.list", struct{}{})
+			out, err := call[acmeserver.KeysWanted, acmeserver.KeysShown](cmd.Context(), p, "eab.list", in)
 			if err != nil {
 				return err
 			}
@@ -100,9 +101,12 @@ func (p *program) eabList() *cobra.Command {
 				for _, k := range out.Keys {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.State, usesOf(k.Uses, k.Most), day(k.Created), orDash(day(k.Expires)), orDash(k.Account), orDash(k.Name), k.Label)
 				}
+				more(w, out.Next)
 			})
 		},
 	}
+	paged(cmd, &in.Limit, &in.Cursor)
+	return cmd
 }
 
 func (p *program) eabShow() *cobra.Command {

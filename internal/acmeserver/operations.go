@@ -86,14 +86,21 @@ type KeyShown struct {
 // KeysShown is the output of eab.list, newest first.
 type KeysShown struct {
 	Keys []KeyShown `json:"keys"`
+	Next string     `json:"next,omitempty"` // the cursor of the next page, if there is one
 }
 
-func (s *Server) listKeys(ctx context.Context, _ admin.Caller, _ struct{}) (KeysShown, error) {
-	keys, err := s.Registry.Keys(ctx)
+// KeysWanted is the input of eab.list.
+type KeysWanted struct {
+	Limit  int    `json:"limit,omitempty"`  // at most so many, up to 1000; 100 unless it says so
+	Cursor string `json:"cursor,omitempty"` // "next" of the page before
+}
+
+func (s *Server) listKeys(ctx context.Context, _ admin.Caller, in KeysWanted) (KeysShown, error) {
+	keys, next, err := s.Registry.KeyPage(ctx, registry.Page{Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return KeysShown{}, err
 	}
-	out := KeysShown{Keys: []KeyShown{}}
+	out := KeysShown{Keys: []KeyShown{}, Next: next}
 	now := s.Clock()
 	for _, k := range keys {
 		out.Keys = append(out.Keys, keyShown(&k, now))

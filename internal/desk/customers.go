@@ -93,6 +93,13 @@ type VettingWanted struct {
 // Customers is the output of customer.list, newest first.
 type Customers struct {
 	Customers []Customer `json:"customers"`
+	Next      string     `json:"next,omitempty"` // the cursor of the next page, if there is one
+}
+
+// CustomersWanted is the input of customer.list.
+type CustomersWanted struct {
+	Limit  int    `json:"limit,omitempty"`  // at most so many, up to 1000; 100 unless it says so
+	Cursor string `json:"cursor,omitempty"` // "next" of the page before
 }
 
 func (d *Desk) addCustomer(ctx context.Context, caller admin.Caller, in CustomerWanted) (Customer, error) {
@@ -100,9 +107,9 @@ func (d *Desk) addCustomer(ctx context.Context, caller admin.Caller, in Customer
 	return customerShown(&c), err
 }
 
-func (d *Desk) listCustomers(ctx context.Context, _ admin.Caller, _ struct{}) (Customers, error) {
-	all, err := d.Registry.Customers(ctx)
-	out := Customers{Customers: []Customer{}}
+func (d *Desk) listCustomers(ctx context.Context, _ admin.Caller, in CustomersWanted) (Customers, error) {
+	all, next, err := d.Registry.CustomerPage(ctx, registry.Page{Cursor: in.Cursor, Limit: in.Limit})
+	out := Customers{Customers: []Customer{}, Next: next}
 	for i := range all {
 		out.Customers = append(out.Customers, customerShown(&all[i]))
 	}

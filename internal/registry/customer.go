@@ -108,8 +108,15 @@ func (r *Registry) Customer(ctx context.Context, id string) (Customer, error) {
 	return r.Store.Customer(ctx, id)
 }
 
-// Customers gives all, newest first.
-func (r *Registry) Customers(ctx context.Context) ([]Customer, error) { return r.Store.Customers(ctx) }
+// CustomerPage gives a page of the customers, newest first, 100 unless it says so, and the
+// next one's cursor, "" at the end. Kind Invalid.
+func (r *Registry) CustomerPage(ctx context.Context, p Page) ([]Customer, string, error) {
+	p, err := p.sized()
+	if err != nil {
+		return nil, "", err
+	}
+	return r.Store.CustomerPage(ctx, p)
+}
 
 // Suspend stops serving a customer; kind NotFound, or Conflict when he is suspended.
 func (r *Registry) Suspend(ctx context.Context, by ca.Principal, id string) error {

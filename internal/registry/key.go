@@ -177,8 +177,15 @@ func (r *Registry) find(ctx context.Context, id string) (Key, error) {
 	return r.Store.ExternalKey(ctx, id)
 }
 
-// Keys gives all keys, newest first, without their secrets.
-func (r *Registry) Keys(ctx context.Context) ([]Key, error) { return r.Store.ExternalKeys(ctx) }
+// KeyPage gives a page of the keys, newest first and without their secrets, 100 unless it
+// says so, and the next one's cursor, "" at the end. Kind Invalid.
+func (r *Registry) KeyPage(ctx context.Context, p Page) ([]Key, string, error) {
+	p, err := p.sized()
+	if err != nil {
+		return nil, "", err
+	}
+	return r.Store.ExternalKeyPage(ctx, p)
+}
 
 // KeyShown finds a key without its secret, and the accounts that were opened with
 // it, the latest first; kind NotFound.

@@ -32,12 +32,36 @@ type KeyStore interface {
 	ExternalKey(ctx context.Context, id string) (Key, error)
 	// ExternalKeys gives all keys, newest first.
 	ExternalKeys(ctx context.Context) ([]Key, error)
+	// ExternalKeyPage gives a page of all, newest first, and the next one's cursor, "" at
+	// the end; kind Invalid for a cursor that it did not give.
+	ExternalKeyPage(ctx context.Context, p Page) (keys []Key, next string, err error)
 	// WithdrawExternalKey marks a key as withdrawn; kind Conflict when it was used up
 	// or withdrawn before.
 	WithdrawExternalKey(ctx context.Context, id string, at time.Time, event ca.Event) error
 	// KeyAccounts gives the accounts that were opened with a key, the latest thousand
 	// first.
 	KeyAccounts(ctx context.Context, id string) ([]string, error)
+}
+
+// Page asks for a part of a list. It is longer than the limit only if so many were made in
+// one millisecond.
+type Page struct {
+	Cursor string // what the page before gave; "" for the first
+	Limit  int    // 1 to 1000
+}
+
+// usualPage is how long a page is of which nobody says it.
+const usualPage = 100
+
+// sized gives the page its length; kind Invalid.
+func (p Page) sized() (Page, error) {
+	if p.Limit == 0 {
+		p.Limit = usualPage
+	}
+	if p.Limit < 0 || p.Limit > 1000 {
+		return p, ca.Errorf(ca.Invalid, "limit is %d: a page has 1 to 1000 entries", p.Limit)
+	}
+	return p, nil
 }
 
 // CustomerStore keeps customers and what examinations found. What changes a
@@ -48,6 +72,8 @@ type CustomerStore interface {
 	Customer(ctx context.Context, id string) (Customer, error)
 	// Customers gives all, newest first.
 	Customers(ctx context.Context) ([]Customer, error)
+	// CustomerPage gives a page of all as ExternalKeyPage does.
+	CustomerPage(ctx context.Context, p Page) (found []Customer, next string, err error)
 	// SetSuspended suspends, or with a zero time ends that; kind Conflict when it is so.
 	SetSuspended(ctx context.Context, id string, at time.Time, event ca.Event) error
 	// SetVetting replaces the customer's vetting of that kind.
