@@ -101,6 +101,7 @@ var mayImport = map[string][]string{
 	// What tests need stands below daemon, but for testca, which is a daemon.
 	"internal/dnstest":   {"* below internal/daemon"},
 	"internal/porttest":  {"* below internal/daemon"},
+	"internal/certtest":  {},
 	"internal/storetest": {"* below internal/daemon"},
 	"internal/peertest":  {"* below internal/daemon"},
 	"internal/daemon":    {"* below internal/daemon"},

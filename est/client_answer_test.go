@@ -123,7 +123,7 @@ func TestAnswersAreReadLoosely(t *testing.T) {
 					return
 				}
 				// In any order, with the chain, and the same name under another key.
-				write(w, wireBag(s.ca.cert, certify(t, s.ca, x509.Certificate{RawSubject: p.RawSubject, DNSNames: []string{"device1.example"}}, testKey(t)), s.certified(p)))
+				write(w, wireBag(s.ca.Cert, certify(t, s.ca, x509.Certificate{RawSubject: p.RawSubject, DNSNames: []string{"device1.example"}}, testKey(t)), s.certified(p)))
 			}
 			e := device(t)
 			got, err := s.client(t, nil).Enroll(t.Context(), e)
@@ -206,7 +206,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		"no base64":    func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n!!!!") },
 		"an empty 204": func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 204 No Content\r\n\r\n") },
 		"another certificate": func(c net.Conn) {
-			der := wireBag(newIssuer(t, "x", nil).cert)
+			der := wireBag(newIssuer(t, "x", nil).Cert)
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(der), der)
 		},
 	} {

@@ -51,12 +51,12 @@ func FuzzParseFingerprint(f *testing.F) {
 func successor(t *testing.T, old *issuer) (next *issuer, oldWithNew, newWithOld *x509.Certificate) {
 	t.Helper()
 	key := testKey(t)
-	template := x509.Certificate{RawSubject: old.cert.RawSubject, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(96 * time.Hour), SubjectKeyId: []byte{2}}
-	next = &issuer{certify(t, nil, template, key), key}
-	template.NotAfter = old.cert.NotAfter
+	template := x509.Certificate{RawSubject: old.Cert.RawSubject, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(96 * time.Hour), SubjectKeyId: []byte{2}}
+	next = &issuer{Cert: certify(t, nil, template, key), Key: key}
+	template.NotAfter = old.Cert.NotAfter
 	newWithOld = certify(t, old, template, key)
-	template.SubjectKeyId = old.cert.SubjectKeyId
-	oldWithNew = certify(t, next, template, old.key)
+	template.SubjectKeyId = old.Cert.SubjectKeyId
+	oldWithNew = certify(t, next, template, old.Key)
 	return next, oldWithNew, newWithOld
 }
 
@@ -78,16 +78,16 @@ func TestBootstrap(t *testing.T) {
 		accept *x509.Certificate
 		roots  int // 0: refused
 	}{
-		"a root alone":                       {[]*x509.Certificate{s.ca.cert}, s.ca.cert, 1},
-		"a chain":                            {[]*x509.Certificate{below.cert, s.ca.cert}, s.ca.cert, 1},
-		"all of a rollover, by the new root": {[]*x509.Certificate{oldWithNew, s.ca.cert, below.cert, next.cert, newWithOld}, next.cert, 2},
-		"all of a rollover, by the old root": {[]*x509.Certificate{oldWithNew, s.ca.cert, below.cert, next.cert, newWithOld}, s.ca.cert, 2},
-		"one that has ended beside":          {[]*x509.Certificate{ended, s.ca.cert}, s.ca.cert, 1},
-		"a stranger beside":                  {[]*x509.Certificate{s.ca.cert, newIssuer(t, "Stranger", nil).cert}, s.ca.cert, 0},
-		"a stranger's authority beside":      {[]*x509.Certificate{s.ca.cert, newIssuer(t, "Below", newIssuer(t, "Stranger", nil)).cert}, s.ca.cert, 0},
-		"a new root that nobody vouches for": {[]*x509.Certificate{s.ca.cert, next.cert}, s.ca.cert, 0},
-		"the fingerprint of one that is not": {[]*x509.Certificate{s.ca.cert}, next.cert, 0},
-		"the fingerprint of an intermediate": {[]*x509.Certificate{s.ca.cert, below.cert}, below.cert, 0},
+		"a root alone":                       {[]*x509.Certificate{s.ca.Cert}, s.ca.Cert, 1},
+		"a chain":                            {[]*x509.Certificate{below.Cert, s.ca.Cert}, s.ca.Cert, 1},
+		"all of a rollover, by the new root": {[]*x509.Certificate{oldWithNew, s.ca.Cert, below.Cert, next.Cert, newWithOld}, next.Cert, 2},
+		"all of a rollover, by the old root": {[]*x509.Certificate{oldWithNew, s.ca.Cert, below.Cert, next.Cert, newWithOld}, s.ca.Cert, 2},
+		"one that has ended beside":          {[]*x509.Certificate{ended, s.ca.Cert}, s.ca.Cert, 1},
+		"a stranger beside":                  {[]*x509.Certificate{s.ca.Cert, newIssuer(t, "Stranger", nil).Cert}, s.ca.Cert, 0},
+		"a stranger's authority beside":      {[]*x509.Certificate{s.ca.Cert, newIssuer(t, "Below", newIssuer(t, "Stranger", nil)).Cert}, s.ca.Cert, 0},
+		"a new root that nobody vouches for": {[]*x509.Certificate{s.ca.Cert, next.Cert}, s.ca.Cert, 0},
+		"the fingerprint of one that is not": {[]*x509.Certificate{s.ca.Cert}, next.Cert, 0},
+		"the fingerprint of an intermediate": {[]*x509.Certificate{s.ca.Cert, below.Cert}, below.Cert, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bring(test.bag...)
@@ -114,7 +114,7 @@ func TestBootstrap(t *testing.T) {
 			t.Errorf("sent before anything was verified: %v, %d certificates", r.Header, len(r.TLS.PeerCertificates))
 		}
 	}
-	bring(below.cert)
+	bring(below.Cert)
 	if _, err := s.client(t, login).Bootstrap(t.Context()); err == nil {
 		t.Error("a bag without a root can be confirmed")
 	}
@@ -150,7 +150,7 @@ func TestProvisionalConnectionIsForOneThing(t *testing.T) {
 	if _, err := c.Enroll(t.Context(), device(t)); err == nil {
 		t.Error("enrolled without anchors")
 	}
-	trust, err := offer.Accept(Fingerprint(s.ca.cert.Raw, "sha256"))
+	trust, err := offer.Accept(Fingerprint(s.ca.Cert.Raw, "sha256"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,15 +174,15 @@ func TestLearn(t *testing.T) {
 		want     []*x509.Certificate // nil: refused
 		unproven int
 	}{
-		"nothing new":                         {list(old.cert), ByExplicit, list(old.cert, below.cert), list(old.cert), 0},
-		"a rollover":                          {list(old.cert), ByExplicit, list(next.cert, oldWithNew, newWithOld, old.cert), list(old.cert, next.cert), 0},
-		"a rollover by NewWithOld alone":      {list(old.cert), ByExplicit, list(next.cert, newWithOld), list(old.cert, next.cert), 0},
-		"a new root out of nowhere":           {list(old.cert), ByExplicit, list(stranger.cert, old.cert), list(old.cert), 1},
-		"OldWithNew proves nothing to us":     {list(old.cert), ByExplicit, list(next.cert, oldWithNew), list(old.cert), 1},
-		"none known, an implicit server":      {nil, ByImplicit, list(below.cert, old.cert), list(old.cert), 0},
-		"none known, and nothing verified it": {nil, ByNothing, list(old.cert), nil, 0},
-		"none known, and no root":             {nil, ByImplicit, list(below.cert), nil, 0},
-		"some known, an implicit server":      {list(old.cert), ByImplicit, list(stranger.cert), list(old.cert), 1},
+		"nothing new":                         {list(old.Cert), ByExplicit, list(old.Cert, below.Cert), list(old.Cert), 0},
+		"a rollover":                          {list(old.Cert), ByExplicit, list(next.Cert, oldWithNew, newWithOld, old.Cert), list(old.Cert, next.Cert), 0},
+		"a rollover by NewWithOld alone":      {list(old.Cert), ByExplicit, list(next.Cert, newWithOld), list(old.Cert, next.Cert), 0},
+		"a new root out of nowhere":           {list(old.Cert), ByExplicit, list(stranger.Cert, old.Cert), list(old.Cert), 1},
+		"OldWithNew proves nothing to us":     {list(old.Cert), ByExplicit, list(next.Cert, oldWithNew), list(old.Cert), 1},
+		"none known, an implicit server":      {nil, ByImplicit, list(below.Cert, old.Cert), list(old.Cert), 0},
+		"none known, and nothing verified it": {nil, ByNothing, list(old.Cert), nil, 0},
+		"none known, and no root":             {nil, ByImplicit, list(below.Cert), nil, 0},
+		"some known, an implicit server":      {list(old.Cert), ByImplicit, list(stranger.Cert), list(old.Cert), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := Trust{Explicit: test.have, Implicit: pool()}.Learn(&CABag{Certificates: test.bag, Server: Server{Verified: test.verified}}, now)
@@ -198,8 +198,8 @@ func TestLearn(t *testing.T) {
 		})
 	}
 	// A clock that is years ahead takes nothing away.
-	l, err := Trust{Explicit: list(old.cert)}.Learn(&CABag{Certificates: list(old.cert), Server: Server{Verified: ByExplicit}}, now.AddDate(50, 0, 0))
-	if err == nil && !slices.ContainsFunc(l.Trust.Explicit, old.cert.Equal) {
+	l, err := Trust{Explicit: list(old.Cert)}.Learn(&CABag{Certificates: list(old.Cert), Server: Server{Verified: ByExplicit}}, now.AddDate(50, 0, 0))
+	if err == nil && !slices.ContainsFunc(l.Trust.Explicit, old.Cert.Equal) {
 		t.Error("the anchors are gone")
 	}
 }

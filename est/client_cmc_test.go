@@ -16,6 +16,7 @@ import (
 
 	"chancery/cms"
 	"chancery/cms/cmc"
+	"chancery/internal/certtest"
 )
 
 // desk is a CMC server: as much of one as its clients need to be tried.
@@ -103,7 +104,7 @@ func (o *desk) serve(w http.ResponseWriter, r *http.Request) {
 
 // grant checks a request and certifies its key.
 func (o *desk) grant(q cmc.Request) *x509.Certificate {
-	template := x509.Certificate{SerialNumber: nextSerial()}
+	template := x509.Certificate{SerialNumber: certtest.Serial()}
 	der, err := q.PublicKey()
 	if err != nil {
 		o.t.Error(err)
@@ -357,7 +358,7 @@ func TestPublishedAnchors(t *testing.T) {
 	o := newDesk(t)
 	next := newIssuer(t, "Next Root", nil)
 	sequence := int64(7)
-	anchors := []*x509.Certificate{o.ca.cert}
+	anchors := []*x509.Certificate{o.ca.Cert}
 	o.reply = func(p *cmc.PKIResponse) {
 		var all [][]byte
 		o.others = anchors
@@ -381,14 +382,14 @@ func TestPublishedAnchors(t *testing.T) {
 	if len(o.data.Requests) > 0 || len(o.message.Signers()) > 0 {
 		t.Error("something else was asked for")
 	}
-	trust, err := offer.Accept(Fingerprint(o.ca.cert.Raw, "sha256"))
+	trust, err := offer.Accept(Fingerprint(o.ca.Cert.Raw, "sha256"))
 	if err != nil || len(trust.Explicit) != 1 {
 		t.Fatal(err)
 	}
-	if _, err := offer.Accept(Fingerprint(next.cert.Raw, "sha256")); err == nil {
+	if _, err := offer.Accept(Fingerprint(next.Cert.Raw, "sha256")); err == nil {
 		t.Error("a root that is not there is accepted")
 	}
-	anchors, o.others = []*x509.Certificate{next.cert}, []*x509.Certificate{next.cert}
+	anchors, o.others = []*x509.Certificate{next.Cert}, []*x509.Certificate{next.Cert}
 	for name, test := range map[string]struct {
 		sequence int64
 		signed   time.Time
@@ -407,7 +408,7 @@ func TestPublishedAnchors(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, a, err)
 		}
 		after, err := trust.Publish(a.Publication, seen, time.Now())
-		if (err == nil) != test.good || test.good && (len(after.Explicit) != 1 || !after.Explicit[0].Equal(next.cert)) {
+		if (err == nil) != test.good || test.good && (len(after.Explicit) != 1 || !after.Explicit[0].Equal(next.Cert)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

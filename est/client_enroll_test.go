@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"crypto/rand"
+
+	"chancery/internal/certtest"
 )
 
 // waiting answers 202 so many times.
@@ -300,11 +302,11 @@ func TestCertificateIsCheckedAgainstTheRequest(t *testing.T) {
 			return
 		}
 		next := template
-		next.SerialNumber, next.NotBefore = nextSerial(), time.Now().Add(-2*time.Hour)
+		next.SerialNumber, next.NotBefore = certtest.Serial(), time.Now().Add(-2*time.Hour)
 		if next.NotAfter.IsZero() {
 			next.NotAfter = time.Now().Add(time.Hour)
 		}
-		der, err := x509.CreateCertificate(rand.Reader, &next, by.cert, p.PublicKey, by.key)
+		der, err := x509.CreateCertificate(rand.Reader, &next, by.Cert, p.PublicKey, by.Key)
 		if err != nil {
 			t.Error(err)
 			return

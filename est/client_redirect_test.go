@@ -174,7 +174,7 @@ func TestRedirectFromAnRAToImplicit(t *testing.T) {
 	}
 	c := first.client(t, func(c *ClientConfig) {
 		c.Dial = dialing(map[string]*shop{serverName: first, "other.example": second})
-		c.Trust.Implicit = pool(web.cert)
+		c.Trust.Implicit = pool(web.Cert)
 	})
 	_, err := c.CACerts(t.Context())
 	if refused, ok := errors.AsType[*ServerError](err); !ok || refused.Why != OtherName || len(second.visited()) > 0 {

@@ -62,7 +62,7 @@ func TestSecretsInRequestsNeedExplicitAnchors(t *testing.T) {
 			http.Error(w, "no", http.StatusForbidden)
 		}
 	}
-	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(s.ca.cert)} }
+	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(s.ca.Cert)} }
 	for name, do := range secretErrands(t, s.ca) {
 		err := do(s.client(t, implicit))
 		if refused, ok := errors.AsType[*ServerError](err); !ok || refused.Why != OnlyImplicit || reached > 0 {

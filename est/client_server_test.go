@@ -13,8 +13,6 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"io"
-	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,73 +23,27 @@ import (
 	"time"
 
 	"chancery/cms"
+	"chancery/internal/certtest"
 )
 
 // issuer is a CA in these tests.
-type issuer struct {
-	cert *x509.Certificate
-	key  crypto.Signer
-}
+type issuer = certtest.Authority
 
-var serials struct {
-	sync.Mutex
-	n int64
-}
-
-func nextSerial() *big.Int {
-	serials.Lock()
-	defer serials.Unlock()
-	serials.n++
-	return big.NewInt(serials.n)
-}
-
-func testKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
+func testKey(t testing.TB) *ecdsa.PrivateKey { return certtest.Key(t) }
 
 // certify makes a certificate: by an issuer, or, with nil, by itself.
 func certify(t testing.TB, by *issuer, template x509.Certificate, key crypto.Signer) *x509.Certificate {
 	t.Helper()
-	template.SerialNumber = nextSerial()
-	if template.NotBefore.IsZero() {
-		template.NotBefore = time.Now().Add(-time.Hour)
-	}
-	if template.NotAfter.IsZero() {
-		template.NotAfter = time.Now().Add(24 * time.Hour)
-	}
-	parent, signer := &template, key
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return by.Sign(t, template, key)
 }
 
-func newIssuer(t testing.TB, name string, by *issuer) *issuer {
-	t.Helper()
-	key := testKey(t)
-	return &issuer{certify(t, by, x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotAfter: time.Now().Add(48 * time.Hour),
-	}, key), key}
-}
+func newIssuer(t testing.TB, name string, by *issuer) *issuer { return by.Below(t, name) }
 
 // shop is an EST server that a test bends as it needs. Its handler is asked under the
 // lock.
 type shop struct {
 	*httptest.Server
+	t       testing.TB
 	ca      *issuer
 	handler map[Operation]http.HandlerFunc
 
@@ -101,25 +53,16 @@ type shop struct {
 	dials int
 }
 
-// serverName is what the servers of these tests are called; they listen on loopback.
-const serverName = "est.example"
+const serverName = certtest.ServerName
 
 // open starts a server with a certificate of its CA for its name, or with another one.
 func open(t testing.TB, change func(*tls.Config, *issuer)) *shop {
 	t.Helper()
-	s := &shop{ca: newIssuer(t, "Test Root", nil), handler: map[Operation]http.HandlerFunc{}}
+	s := &shop{t: t, ca: newIssuer(t, "Test Root", nil), handler: map[Operation]http.HandlerFunc{}}
 	s.handler[CACerts] = s.cacerts
 	s.handler[SimpleEnroll] = s.enroll
 	s.handler[SimpleReenroll] = s.enroll
-	key := testKey(t)
-	leaf := certify(t, s.ca, x509.Certificate{DNSNames: []string{serverName}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, key)
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.TLS = &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}},
-		ClientAuth:   tls.RequestClientCert,
-		NextProtos:   []string{"http/1.1"},
-	}
-	s.Config.ErrorLog = quiet
+	s.Server = s.ca.Server(t, s.serve)
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			s.mutex.Lock()
@@ -131,7 +74,6 @@ func open(t testing.TB, change func(*tls.Config, *issuer)) *shop {
 		change(s.TLS, s.ca)
 	}
 	s.StartTLS()
-	t.Cleanup(s.Close)
 	return s
 }
 
@@ -145,8 +87,8 @@ func as(by *issuer, template x509.Certificate) func(*tls.Config, *issuer) {
 		if by == nil {
 			by = own
 		}
-		template.SerialNumber, template.NotBefore, template.NotAfter = nextSerial(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, &template, by.cert, key.Public(), by.key)
+		template.SerialNumber, template.NotBefore, template.NotAfter = certtest.Serial(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, &template, by.Cert, key.Public(), by.Key)
 		if err != nil {
 			panic(err)
 		}
@@ -183,7 +125,7 @@ func (s *shop) connections() int {
 	return s.dials
 }
 
-func (s *shop) cacerts(w http.ResponseWriter, _ *http.Request) { s.answerBag(w, s.ca.cert) }
+func (s *shop) cacerts(w http.ResponseWriter, _ *http.Request) { s.answerBag(w, s.ca.Cert) }
 
 func (s *shop) answerBag(w http.ResponseWriter, all ...*x509.Certificate) {
 	w.Header().Set("Content-Type", PKCS7Mime+"; smime-type=certs-only")
@@ -221,19 +163,7 @@ func requested(r *http.Request) (*Parsed, error) {
 
 // certified is what a request asks for, granted.
 func (s *shop) certified(p *Parsed) *x509.Certificate {
-	template := x509.Certificate{RawSubject: p.RawSubject, SerialNumber: nextSerial(), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}
-	if san := p.SAN(); san != nil {
-		template.ExtraExtensions = []pkix.Extension{{Id: oidSAN, Value: san}}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, s.ca.cert, p.PublicKey, s.ca.key)
-	if err != nil {
-		panic(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return c
+	return s.ca.Grant(s.t, x509.Certificate{RawSubject: p.RawSubject, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}, p.SAN(), p.PublicKey)
 }
 
 func (s *shop) enroll(w http.ResponseWriter, r *http.Request) {
@@ -262,7 +192,7 @@ func linked(r *http.Request, p *Parsed) error {
 // name, wherever it listens.
 func (s *shop) client(t testing.TB, change func(*ClientConfig)) *Client {
 	t.Helper()
-	config := ClientConfig{Server: "https://" + serverName, Trust: Trust{Explicit: []*x509.Certificate{s.ca.cert}}, Timeout: 20 * time.Second, Dial: dialing(map[string]*shop{serverName: s})}
+	config := ClientConfig{Server: "https://" + serverName, Trust: Trust{Explicit: []*x509.Certificate{s.ca.Cert}}, Timeout: 20 * time.Second, Dial: dialing(map[string]*shop{serverName: s})}
 	if change != nil {
 		change(&config)
 	}
@@ -285,7 +215,7 @@ func dialing(at map[string]*shop) func(context.Context, string, string) (net.Con
 		if s == nil {
 			return nil, fmt.Errorf("no server is called %s", host)
 		}
-		return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
+		return certtest.Dial(ctx, network, s.Server)
 	}
 }
 
@@ -308,8 +238,5 @@ func identity(t testing.TB, by *issuer, template x509.Certificate) ClientIdentit
 	key := testKey(t)
 	return ClientIdentity{Certificate: certify(t, by, template, key), Key: key}
 }
-
-// quiet keeps what servers say of clients that hang up, as these tests make them.
-var quiet = log.New(io.Discard, "", 0)
 
 var cmcRA = []asn1.ObjectIdentifier{oidCMCRA}

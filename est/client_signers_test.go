@@ -29,7 +29,7 @@ func TestWhoMaySignForCMC(t *testing.T) {
 		if !publishing {
 			return
 		}
-		v, err := cmc.Publish(big.NewInt(9), o.ca.cert.Raw)
+		v, err := cmc.Publish(big.NewInt(9), o.ca.Cert.Raw)
 		if err == nil {
 			err = p.Add(v)
 		}
@@ -37,7 +37,7 @@ func TestWhoMaySignForCMC(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	o.others = []*x509.Certificate{o.ca.cert}
+	o.others = []*x509.Certificate{o.ca.Cert}
 	own := identity(t, o.ca, x509.Certificate{Subject: pkix.Name{CommonName: "this device"}})
 	front := o.TLS.Certificates[0].PrivateKey.(crypto.Signer)
 	for name, test := range map[string]struct {
@@ -46,7 +46,7 @@ func TestWhoMaySignForCMC(t *testing.T) {
 		itself           *x509.Certificate
 		answer, publicat bool
 	}{
-		"the authority":            {itself: o.ca.cert, key: o.ca.key, answer: true, publicat: true},
+		"the authority":            {itself: o.ca.Cert, key: o.ca.Key, answer: true, publicat: true},
 		"an RA":                    {cert: x509.Certificate{UnknownExtKeyUsage: cmcRA}, answer: true, publicat: true},
 		"a CMC server":             {cert: x509.Certificate{UnknownExtKeyUsage: append(slices.Clone(cmcRA[:0]), oidCMCCA), ExtKeyUsage: clientOnly}, answer: true, publicat: true},
 		"one without purposes":     {answer: true},

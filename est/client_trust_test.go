@@ -51,7 +51,7 @@ func TestServerAuthorisation(t *testing.T) {
 	ra := x509.Certificate{DNSNames: []string{"other.example"}, ExtKeyUsage: ekus, UnknownExtKeyUsage: cmcRA}
 	cn := x509.Certificate{Subject: pkix.Name{CommonName: serverName}, ExtKeyUsage: ekus}
 	clientOnly := x509.Certificate{DNSNames: []string{serverName}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(web.cert)} }
+	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(web.Cert)} }
 	for _, test := range []struct {
 		name   string
 		by     *issuer // nil: the EST CA
@@ -68,10 +68,10 @@ func TestServerAuthorisation(t *testing.T) {
 		{"implicit, its name", web, named, implicit, "", ByImplicit},
 		{"implicit, RA counts for nothing", web, ra, implicit, OtherName, ""},
 		{"implicit, name in CN alone", web, cn, implicit, OtherName, ""},
-		{"implicit off", web, named, func(c *ClientConfig) { c.Trust.Implicit, c.Trust.ImplicitOff = pool(web.cert), true }, OnlyImplicit, ""},
-		{"explicit first of both", nil, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.cert) }, "", ByExplicit},
-		{"implicit beside explicit", web, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.cert) }, "", ByImplicit},
-		{"stranger", narrow, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.cert) }, Unverified, ""},
+		{"implicit off", web, named, func(c *ClientConfig) { c.Trust.Implicit, c.Trust.ImplicitOff = pool(web.Cert), true }, OnlyImplicit, ""},
+		{"explicit first of both", nil, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.Cert) }, "", ByExplicit},
+		{"implicit beside explicit", web, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.Cert) }, "", ByImplicit},
+		{"stranger", narrow, named, func(c *ClientConfig) { c.Trust.Implicit = pool(web.Cert) }, Unverified, ""},
 		{"nothing to verify by", nil, named, func(c *ClientConfig) { c.Trust = Trust{} }, NoAnchors, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,11 +105,11 @@ func TestServerAuthorisation(t *testing.T) {
 func TestRAUnderANarrowAuthority(t *testing.T) {
 	root := newIssuer(t, "Root", nil)
 	key := testKey(t)
-	below := &issuer{certify(t, root, x509.Certificate{
+	below := &issuer{Cert: certify(t, root, x509.Certificate{
 		Subject: pkix.Name{CommonName: "Web only"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, key), key}
+	}, key), Key: key}
 	leaf := certify(t, below, x509.Certificate{DNSNames: []string{"other.example"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, UnknownExtKeyUsage: cmcRA}, testKey(t))
-	trust := Trust{Explicit: []*x509.Certificate{root.cert}, Intermediates: []*x509.Certificate{below.cert}}
+	trust := Trust{Explicit: []*x509.Certificate{root.Cert}, Intermediates: []*x509.Certificate{below.Cert}}
 	_, err := trust.authorise(itinerary{configured: serverName, current: serverName, host: serverName}, []*x509.Certificate{leaf}, time.Now())
 	if refused, ok := errors.AsType[*ServerError](err); !ok || refused.Why != OtherName {
 		t.Errorf("%v", err)
@@ -130,7 +130,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 // whatever CAs the server lists.
 func TestCertificateThatIsShown(t *testing.T) {
 	s := open(t, func(c *tls.Config, own *issuer) {
-		c.ClientCAs = pool(newIssuer(t, "Unrelated", nil).cert)
+		c.ClientCAs = pool(newIssuer(t, "Unrelated", nil).Cert)
 	})
 	subject := pkix.Name{CommonName: "device1.example"}
 	forClients := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -174,7 +174,7 @@ func TestCertificateThatIsShown(t *testing.T) {
 func TestSecretsNeedExplicitAnchors(t *testing.T) {
 	web := newIssuer(t, "Web Root", nil)
 	s := open(t, as(web, x509.Certificate{DNSNames: []string{serverName}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}))
-	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(web.cert)} }
+	implicit := func(c *ClientConfig) { c.Trust = Trust{Implicit: pool(web.Cert)} }
 	_, err := s.client(t, implicit).ServerKeyGen(t.Context(), KeyOrder{Enrolment: device(t)})
 	if refused, ok := errors.AsType[*ServerError](err); !ok || refused.Why != OnlyImplicit {
 		t.Errorf("a key may be made: %v", err)

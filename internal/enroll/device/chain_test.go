@@ -22,7 +22,7 @@ func TestNewIssuer(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
 		key := makeKey(t)
 		s.set(func() {
-			s.below = &authority{sign(t, s.ca, rootTemplate("Issuing anew"), key), key}
+			s.below = &authority{Cert: sign(t, s.ca, rootTemplate("Issuing anew"), key), Key: key}
 			if !refuse {
 				s.bag = append(s.bag, s.below.Cert)
 			}
