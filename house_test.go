@@ -37,8 +37,8 @@ var mayImport = map[string][]string{
 	"internal/notify": {"internal/durable", "internal/plain"},
 
 	// Keys that never leave what holds them. Its helper alone loads foreign libraries.
-	"internal/token":        {"internal/durable", "internal/token/pkcs11", "internal/token/tpm", "internal/token/fault", "internal/token/pin"},
-	"internal/token/pkcs11": {"internal/token/wire", "internal/token/fault", "internal/token/pin"},
+	"internal/token":        {"internal/durable", "internal/owned", "internal/token/pkcs11", "internal/token/tpm", "internal/token/fault", "internal/token/pin"},
+	"internal/token/pkcs11": {"internal/owned", "internal/token/wire", "internal/token/fault", "internal/token/pin"},
 	"internal/token/tpm":    {"internal/token/fault", "internal/token/pin"},
 	"internal/token/fault":  {},
 	"internal/token/pin":    {},

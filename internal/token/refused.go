@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 
 	"chancery/internal/durable"
+	"chancery/internal/owned"
 )
 
 // refusal is a PIN that was wrong. It is told again by two octets of a salted hash: enough
@@ -41,7 +41,7 @@ func (r *refusals) load() error {
 	if r.path == "" {
 		return nil
 	}
-	text, err := os.ReadFile(r.path)
+	text, err := owned.ReadFile(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		r.list = nil
 		return nil

@@ -6,9 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
-	"os"
 	"sync"
 
+	"chancery/internal/owned"
 	"chancery/internal/token/fault"
 	"chancery/internal/token/pin"
 	"chancery/internal/token/pkcs11"
@@ -109,7 +109,7 @@ func (t *Tokens) Open(ctx context.Context, r Ref) (*Key, error) {
 	case r.TPM != nil:
 		address := *r.TPM
 		if address.File != "" {
-			text, err := os.ReadFile(address.File)
+			text, err := owned.ReadFile(address.File)
 			if err != nil {
 				return nil, &fault.Error{Kind: fault.Missing, Reason: "the key file cannot be read", Err: err}
 			}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"chancery/internal/owned"
 	"chancery/internal/token/fault"
 	"chancery/internal/token/wire"
 )
@@ -73,9 +74,32 @@ func environment() []string {
 	return all
 }
 
+// ours tells that somebody else could exchange a program that a PIN is shown to: in its
+// directory, or the file itself. What is not there is the system's to say.
+func ours(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil
+	}
+	err = owned.Dir(filepath.Dir(real))
+	if err == nil {
+		var f *os.File
+		if f, err = owned.Open(real); err == nil {
+			f.Close()
+		}
+	}
+	if refusal, is := errors.AsType[*owned.Refusal](err); is {
+		return &fault.Error{Kind: fault.Absent, Reason: path + " is not run, as PINs are shown to it and others could exchange it: " + refusal.Error()}
+	}
+	return nil // whether it can be read is not of interest
+}
+
 // start starts a helper. It ends when the socket is closed, and so with this process.
 func start(helper string) (*process, error) {
 	path, err := find(helper)
+	if err == nil {
+		err = ours(path)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,9 @@ func (t *Token) process(ctx context.Context) (*process, error) {
 	case t.at != nil:
 		return t.at, nil
 	}
+	if err := ours(t.address.Module); err != nil {
+		return nil, err
+	}
 	p, err := start(t.options.Helper)
 	if err != nil {
 		return nil, err

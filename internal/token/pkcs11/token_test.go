@@ -243,7 +243,14 @@ func TestTokensThatAreNotThere(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := pkcs11.Open(t.Context(), pkcs11.Address{Module: s.hsm.Module, Token: "device"}, pkcs11.Options{Helper: "/no/such/helper", PINs: s.giver})
+	loose := filepath.Join(t.TempDir(), "m.so")
+	check(t, os.WriteFile(loose, nil, 0o600))
+	check(t, os.Chmod(loose, 0o666))
+	_, err := pkcs11.Open(t.Context(), pkcs11.Address{Module: loose}, pkcs11.Options{Helper: s.helper, PINs: s.giver})
+	if !fault.Is(err, fault.Absent) || !strings.Contains(err.Error(), "others could exchange it") {
+		t.Errorf("a library that others can write: %v", err)
+	}
+	_, err = pkcs11.Open(t.Context(), pkcs11.Address{Module: s.hsm.Module, Token: "device"}, pkcs11.Options{Helper: "/no/such/helper", PINs: s.giver})
 	if !fault.Is(err, fault.Absent) {
 		t.Errorf("no helper: %v", err)
 	}
