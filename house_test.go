@@ -81,9 +81,9 @@ var mayImport = map[string][]string{
 	// Its parts, from below. Who may import the client may import them.
 	"internal/enroll/guard":     {"internal/address", "internal/plain"},
 	"internal/enroll/directory": {"acme", "internal/enroll/guard"},
-	"internal/enroll/install":   {"internal/durable", "internal/keys", "internal/plain"},
+	"internal/enroll/install":   {"internal/durable", "internal/owned", "internal/keys", "internal/plain"},
 	"internal/enroll/vault":     {"acme", "caa", "internal/durable", "internal/owned", "internal/enroll/install"},
-	"internal/enroll/solve":     {"acme", "caa", "internal/resolver", "internal/keys"},
+	"internal/enroll/solve":     {"acme", "caa", "internal/resolver", "internal/owned", "internal/keys"},
 	"internal/enroll/settings": {
 		"acme", "caa", "internal/keys", "internal/manual", "internal/owned", "internal/spelling", "internal/enroll/install", "internal/enroll/vault",
 	},
@@ -93,7 +93,7 @@ var mayImport = map[string][]string{
 		"internal/token", "internal/token/fault",
 	},
 	// What daemon is to the server: it wires, and the command alone imports it.
-	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/keys"},
+	"internal/client":   {"acme", "caa", "internal/resolver", "internal/enroll", "internal/notify", "internal/owned", "internal/keys"},
 	"internal/station":  {"internal/sqldb", "est", "internal/keys"},
 	"internal/ceremony": {"internal/ca", "internal/keys"},
 	"internal/conform":  {"acme", "est"},

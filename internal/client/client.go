@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"chancery/internal/enroll/settings"
 	"chancery/internal/enroll/vault"
 	"chancery/internal/notify"
+	"chancery/internal/owned"
 	"chancery/internal/resolver"
 )
 
@@ -183,7 +183,7 @@ func pool(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(filepath.Clean(file))
+	text, err := owned.ReadFile(filepath.Clean(file))
 	if err != nil {
 		return nil, fmt.Errorf("the roots: %w", err)
 	}

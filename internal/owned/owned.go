@@ -242,6 +242,17 @@ func Opened(f *os.File) error {
 	return us().content(f.Name(), factsOf(info))
 }
 
+// Program judges a program that is about to be run, given by its path, as [Open] does a
+// file; where links lead, and not the links. Of what is not there there is nothing to
+// judge: running it says so.
+func Program(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	return us().content(path, factsOf(info))
+}
+
 // Descriptor judges a regular file that is open as [Open] does, at the price of one
 // system call.
 func Descriptor(name string, fd int) error {

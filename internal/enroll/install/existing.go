@@ -70,7 +70,7 @@ func (t Target) Holds(b Bundle) (bool, error) {
 			return false, durable.Explain(err, p.path)
 		}
 		same := p.path == t.PKCS12 || bytes.Equal(data, wanted[p.field])
-		if !same || info.Mode().Perm() != t.mode(p) || !owned(info, owner) {
+		if !same || info.Mode().Perm() != t.mode(p) || !belongs(info, owner) {
 			return false, nil
 		}
 	}
@@ -102,7 +102,7 @@ func read(path string) ([]byte, error) {
 	return data, err
 }
 
-func owned(info fs.FileInfo, o durable.Owner) bool {
+func belongs(info fs.FileInfo, o durable.Owner) bool {
 	status, ok := info.Sys().(*syscall.Stat_t)
 	return ok && (o.UID < 0 || int(status.Uid) == o.UID) && (o.GID < 0 || int(status.Gid) == o.GID)
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 	"unicode/utf8"
 
+	"chancery/internal/owned"
 	"chancery/internal/plain"
 )
 
@@ -81,7 +83,7 @@ func (h Hook) repeat(ctx context.Context, facts Facts, attempts int) (Result, er
 		if failed, ok := errors.AsType[*HookError](err); ok {
 			failed.Result.Attempts = n
 		}
-		if err == nil || n >= attempts || ctx.Err() != nil || errors.Is(err, os.ErrNotExist) {
+		if err == nil || n >= attempts || ctx.Err() != nil || errors.Is(err, os.ErrNotExist) || refused(err) {
 			return result, err
 		}
 		timer := time.NewTimer(hookPause)
@@ -91,6 +93,12 @@ func (h Hook) repeat(ctx context.Context, facts Facts, attempts int) (Result, er
 		case <-timer.C:
 		}
 	}
+}
+
+// refused tells whether a hook was not run at all since others could exchange it.
+func refused(err error) bool {
+	_, ok := errors.AsType[*owned.Refusal](err)
+	return ok
 }
 
 // Run runs the command once, in the root directory, without input, with the
@@ -108,6 +116,9 @@ func (h Hook) Run(ctx context.Context, facts Facts) (Result, error) {
 	}
 	output := &bounded{}
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
+	if err := h.judge(cmd.Path); err != nil {
+		return Result{Exit: -1, Attempts: 1}, &HookError{Stage: facts.Stage, Hook: h, Result: Result{Exit: -1, Attempts: 1}, Err: err}
+	}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", facts.Environment(), output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -129,6 +140,17 @@ func (h Hook) Run(ctx context.Context, facts Facts) (Result, error) {
 		Stage: facts.Stage, Hook: h, Result: result, Err: err,
 		TimedOut: ctx.Err() == nil && limited.Err() != nil,
 	}
+}
+
+// judge refuses a program that others could exchange: of a list the program at path, of a
+// line for the shell the first word if that is a path.
+func (h Hook) judge(path string) error {
+	if h.Shell != "" {
+		if path = h.name(); !strings.HasPrefix(path, "/") {
+			return nil
+		}
+	}
+	return owned.Program(filepath.Join("/", path)) // where it is run
 }
 
 // Environment is all that a hook's environment holds: PATH, HOME, LANG and

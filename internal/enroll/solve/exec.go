@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chancery/acme"
+	"chancery/internal/owned"
 )
 
 const (
@@ -78,6 +79,9 @@ func (e *Exec) run(ctx context.Context, action string, a Answer) error {
 	var output tail
 	cmd := exec.CommandContext(ctx, e.Program, slices.Concat(e.Arguments, args)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = e.Env, &output, &output
+	if err := owned.Program(cmd.Path); err != nil {
+		return &HookError{Program: e.Program, Action: action, Err: err}
+	}
 	// A script's children end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
