@@ -41,7 +41,7 @@ func serve(t *testing.T) (*dnstest.Server, wire) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	r, err := resolver.New(resolver.Config{Servers: []string{s.Addr()}, Attempts: 1, Timeout: 5 * time.Second})
+	r, err := resolver.New(resolver.Config{Servers: []string{s.Addr()}, Attempts: 1, Timeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

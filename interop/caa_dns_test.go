@@ -125,7 +125,7 @@ func failover(t *testing.T, w *dnsWorld, s secured) {
 		"nobody": loopback(porttest.Free(t)), "nobody over TLS": "tls://" + loopback(porttest.Free(t)), "refuses": refusing,
 		"silent": hole, "silent over TLS": "tls://" + hole, "silent over HTTPS": "https://" + hole + "/dns-query",
 	} {
-		r := dnsResolver(t, resolver.Config{Servers: []string{first, good}, Timeout: time.Second, MixCase: true})
+		r := dnsResolver(t, resolver.Config{Servers: []string{first, good}, Timeout: time.Second, Attempts: 30, MixCase: true})
 		got, err := r.CAA(t.Context(), "deny.signed.test")
 		if err != nil || !got.Authentic || len(got.Records) != 1 || got.Server != good {
 			t.Errorf("%s: %+v, %v", name, got, err)

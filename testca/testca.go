@@ -95,7 +95,7 @@ func Start(t testing.TB, options ...Option) *CA {
 		t.Fatalf("testca: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := d.Close(ctx); err != nil {
 			t.Errorf("testca: %v", err)

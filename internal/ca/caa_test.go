@@ -430,10 +430,17 @@ func TestCAAOfManyNames(t *testing.T) {
 func TestCAAGivesUp(t *testing.T) {
 	z := newZone(t, "b.example 0 HANGS")
 	c := enforced(t, z, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := c.Issue(ctx, c.mixed(t, "a.example", "b.example", "sub.b.example"))
+	var err error
 	var e *ca.Error
+	// The others are to be through by then, however busy the machine is.
+	for limit := 50 * time.Millisecond; limit < time.Minute; limit *= 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		_, err = c.Issue(ctx, c.mixed(t, "a.example", "b.example", "sub.b.example"))
+		cancel()
+		if errors.As(err, &e) && len(e.Sub) == 2 {
+			break
+		}
+	}
 	if !errors.As(err, &e) || e.Kind != ca.CAAUnknown || e.RetryAfter == 0 || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}

@@ -23,7 +23,7 @@ func (l *little) measure(url string, only ...string) Report {
 	l.t.Helper()
 	report, err := EST(l.t.Context(), ESTConfig{
 		URL: url, Roots: []*x509.Certificate{l.root.cert}, Login: &est.Login{User: littleUser, Password: littleWord}, Names: []string{"d1.example", "192.0.2.7"},
-		Choice: Choice{Only: only}, Timeout: 5 * time.Second,
+		Choice: Choice{Only: only}, Timeout: 30 * time.Second,
 	})
 	if err != nil {
 		l.t.Fatal(err)

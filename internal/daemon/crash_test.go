@@ -113,7 +113,7 @@ func (s *story) step(what string, do func(context.Context) error) {
 	}
 	select {
 	case <-s.server.dead:
-	case <-time.After(5 * time.Second):
+	case <-time.After(long):
 		s.t.Fatalf("%s, %s: %v\n%s", s.name, what, err, s.server.log)
 	}
 	if s.died {

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 )
 
 func start(t *testing.T) *dnstest.Server {
@@ -26,7 +27,7 @@ func start(t *testing.T) *dnstest.Server {
 // ask gives the answer as "RCODE: data, data".
 func ask(t *testing.T, s *dnstest.Server, network, name string, qtype uint16) string {
 	t.Helper()
-	c := dns.Client{Net: network, Timeout: 5 * time.Second}
+	c := dns.Client{Net: network, Timeout: 30 * time.Second}
 	m, _, err := c.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), s.Addr())
 	if err != nil {
 		return "error"
@@ -165,7 +166,9 @@ func TestRefusesBadValues(t *testing.T) {
 
 // Close must not wait for a delayed answer, and the port must be free again.
 func TestCloseDuringDelay(t *testing.T) {
-	s := start(t)
+	s, err := dnstest.Start(porttest.Address(t)) // which nobody else takes in between
+	must(t, err)
+	t.Cleanup(s.Close)
 	s.Delay("x.example", time.Hour)
 	done := make(chan string)
 	go func() { done <- ask(t, s, "tcp", "x.example", dns.TypeA) }()

@@ -49,7 +49,7 @@ func (e errand) engine() (*enroll.Engine, *vault.Vault, *notify.Outbox, error) {
 	web, cas := x509.NewCertPool(), x509.NewCertPool()
 	web.AppendCertsFromPEM(e.Web)
 	cas.AppendCertsFromPEM(e.CAs)
-	dns, err := resolver.New(resolver.Config{Servers: []string{e.DNS}, Timeout: time.Second})
+	dns, err := resolver.New(resolver.Config{Servers: []string{e.DNS}, Timeout: 30 * time.Second})
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -57,7 +57,7 @@ func problemAtOnce(status int, header ...string) fault {
 func hang(w http.ResponseWriter, r *http.Request) bool {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
-	return true
+	panic(http.ErrAbortHandler) // else it would answer a client that is just closing
 }
 
 func only(path string, f fault) fault {

@@ -381,11 +381,11 @@ func (r *rig) client(dir string, change ...func(*enroll.Config)) *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	dns, err := resolver.New(resolver.Config{Servers: []string{r.dns.Addr()}, Timeout: 500 * time.Millisecond})
+	dns, err := resolver.New(resolver.Config{Servers: []string{r.dns.Addr()}, Timeout: 30 * time.Second})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	policy := guard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: r.trust.pool, Resolve: r.resolve, Dial: r.dial, Timeout: 5 * time.Second}
+	policy := guard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: r.trust.pool, Resolve: r.resolve, Dial: r.dial, Timeout: 20 * time.Second}
 	http := policy.Client()
 	c := &client{vault: v, clock: &clock{now: time.Now()}}
 	config := enroll.Config{

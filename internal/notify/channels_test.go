@@ -83,6 +83,7 @@ func TestWebhookFailures(t *testing.T) {
 		case "/slow":
 			io.Copy(io.Discard, r.Body) // else the server does not notice that the client left
 			<-r.Context().Done()
+			panic(http.ErrAbortHandler) // else it would answer a client that is just closing
 		}
 	}))
 	defer server.Close()

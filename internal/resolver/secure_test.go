@@ -23,6 +23,7 @@ import (
 	"github.com/miekg/dns"
 
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 	"chancery/internal/resolver"
 )
 
@@ -181,7 +182,7 @@ func TestOverTLS(t *testing.T) {
 // TestWebAnswers: what is no answer over HTTPS.
 func TestWebAnswers(t *testing.T) {
 	right, roots := certificate(t, "127.0.0.1")
-	elsewhere := 0
+	elsewhere, gaveUp := 0, make(chan struct{})
 	for name, test := range map[string]struct {
 		answer func(http.ResponseWriter, *dns.Msg)
 		kind   resolver.Kind
@@ -209,19 +210,22 @@ func TestWebAnswers(t *testing.T) {
 		"truncated": {func(w http.ResponseWriter, q *dns.Msg) { m := caaReply(q); m.Truncated = true; write(w, m) }, resolver.Malformed},
 		"refused":   {func(w http.ResponseWriter, q *dns.Msg) { write(w, new(dns.Msg).SetRcode(q, dns.RcodeRefused)) }, resolver.Refused},
 		"endless":   {endless, resolver.Malformed},
-		"no answer": {func(w http.ResponseWriter, q *dns.Msg) { time.Sleep(300 * time.Millisecond) }, resolver.Timeout},
+		"no answer": {func(http.ResponseWriter, *dns.Msg) { <-gaveUp; panic(http.ErrAbortHandler) }, resolver.Timeout},
 		"half answer": {func(w http.ResponseWriter, q *dns.Msg) {
 			w.Header().Set("Content-Length", "900")
 			write(w, caaReply(q))
 		}, resolver.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			timeout := 5 * time.Second
+			timeout := 30 * time.Second
 			if test.kind == resolver.Timeout {
 				timeout = 50 * time.Millisecond
 			}
 			r := newResolver(t, resolver.Config{Servers: []string{"https://" + doh(t, right, test.answer) + "/dns-query"}, Roots: roots, Attempts: 1, Timeout: timeout})
 			_, err := r.CAA(t.Context(), "x.example")
+			if test.kind == resolver.Timeout {
+				close(gaveUp)
+			}
 			wantKind(t, err, test.kind)
 		})
 	}
@@ -324,18 +328,17 @@ func TestUntrusted(t *testing.T) {
 func TestFailOverForCAA(t *testing.T) {
 	good := start(t)
 	set(t, good.Set("x.example", "CAA", `0 issue "ca.example"`))
-	failing, refusing, silent, closed := start(t), start(t), start(t), start(t)
+	failing, refusing, silent, closed := start(t), start(t), start(t), porttest.Address(t)
 	failing.Fail("x.example", dns.RcodeServerFailure)
 	refusing.Fail("x.example", dns.RcodeRefused)
 	silent.Drop("x.example", true)
-	closed.Close()
 	lame := raw(t, func(q *dns.Msg) []*dns.Msg { return []*dns.Msg{new(dns.Msg).SetReply(q)} })
 	cut := raw(t, func(q *dns.Msg) []*dns.Msg { m := caaReply(q); m.Truncated = true; return []*dns.Msg{m} }) // has no TCP
 	certificate, roots := certificate(t, "other.example")
 	stranger := "tls://" + dot(t, certificate, func(q *dns.Msg) *dns.Msg { return caaReply(q) })
-	for _, first := range []string{failing.Addr(), refusing.Addr(), silent.Addr(), closed.Addr(), lame, cut, stranger, "tls://" + closed.Addr(), "https://" + closed.Addr() + "/dns-query"} {
+	for _, first := range []string{failing.Addr(), refusing.Addr(), silent.Addr(), closed, lame, cut, stranger, "tls://" + closed, "https://" + closed + "/dns-query"} {
 		for _, network := range []string{"udp", "tcp"} {
-			r := newResolver(t, resolver.Config{Servers: []string{first, good.Addr()}, Net: network, Timeout: time.Second, Roots: roots})
+			r := newResolver(t, resolver.Config{Servers: []string{first, good.Addr()}, Net: network, Timeout: 250 * time.Millisecond, Attempts: 100, Roots: roots})
 			got, err := r.CAA(t.Context(), "x.example")
 			if err != nil || len(got.Records) != 1 || got.Server != good.Addr() {
 				t.Errorf("behind %s by %s: %+v, %v", first, network, got, err)
