@@ -31,6 +31,7 @@ type Options struct {
 type Tokens struct {
 	options Options
 
+	opening sync.Mutex // is held while one is, so that no two show the same wrong PIN
 	mutex   sync.Mutex
 	open    map[string]*pkcs11.Token // by name without object
 	wrong   refusals
@@ -188,6 +189,8 @@ func (t *Tokens) token(ctx context.Context, r Ref) (*pkcs11.Token, error) {
 	place := r.Place()
 	place.PKCS11.Object = ""
 	name := place.String()
+	t.opening.Lock()
+	defer t.opening.Unlock()
 	t.mutex.Lock()
 	there := t.open[name]
 	t.mutex.Unlock()
@@ -200,9 +203,6 @@ func (t *Tokens) token(ctx context.Context, r Ref) (*pkcs11.Token, error) {
 	}
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if there = t.open[name]; there != nil { // somebody was faster
-		return there, opened.Close()
-	}
 	t.open[name] = opened
 	return opened, nil
 }

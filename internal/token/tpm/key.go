@@ -229,7 +229,9 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 		return d.explain("signing", err)
 	})
 	if fault.Is(err, fault.WrongPIN) {
-		k.options.PINs.Wrong(question, secret)
+		if question.ID != "" { // otherwise nothing counts
+			k.options.PINs.Wrong(question, secret)
+		}
 		if question.Free {
 			err = &fault.Error{Kind: fault.NoPIN, Reason: "the TPM's key " + k.address.named() + " has a password: say by pin-source= where it is"}
 		}
@@ -278,13 +280,14 @@ func (k *Key) signature(s tpm2.TPMTSignature, digest []byte, opts crypto.SignerO
 
 // password asks for the key's, if it has one, unless one more wrong one would lock the TPM.
 func (k *Key) password(ctx context.Context, d *device) (q pin.Question, secret []byte, err error) {
+	free := !k.options.Password
+	if free && k.inside.ObjectAttributes.NoDA { // nothing is counted
+		return pin.Question{Free: true}, nil, nil
+	}
 	if q, err = d.question(k.address.named(), k.name.Buffer); err != nil {
 		return q, nil, err
 	}
-	q.Free = !k.options.Password
-	if q.Free && k.inside.ObjectAttributes.NoDA { // nothing is counted
-		return q, nil, nil
-	}
+	q.Free = free
 	secret, err = k.options.PINs.PIN(ctx, q)
 	return q, slices.Clip(secret), err
 }
