@@ -82,9 +82,9 @@ func (w walker) note(path string, node *unstable.Node, array bool) string {
 		path += string(part.Data)
 		if n := w.counts[path]; key.IsLast() && array {
 			w.counts[path] = n + 1
-			path += "[" + strconv.Itoa(n) + "]"
+			path += nth(n)
 		} else if n > 0 {
-			path += "[" + strconv.Itoa(n-1) + "]"
+			path += nth(n - 1)
 		}
 		if _, known := w.places[path]; !known {
 			w.places[path] = w.parser.Shape(part.Raw).Start
@@ -92,6 +92,9 @@ func (w walker) note(path string, node *unstable.Node, array bool) string {
 	}
 	return path
 }
+
+// nth is the number of a table in its array, which people count from one, behind its name.
+func nth(index int) string { return "[" + strconv.Itoa(index+1) + "]" }
 
 // value also looks into inline tables, and arrays of them.
 func (w walker) value(table string, node *unstable.Node) {
@@ -104,7 +107,7 @@ func (w walker) value(table string, node *unstable.Node) {
 		n := 0
 		for element := value.Children(); element.Next(); n++ {
 			if element.Node().Kind == unstable.InlineTable {
-				w.inline(path+"["+strconv.Itoa(n)+"]", element.Node())
+				w.inline(path+nth(n), element.Node())
 			}
 		}
 	}

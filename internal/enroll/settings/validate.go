@@ -149,7 +149,7 @@ var labelPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$`)
 func (j *judge) labels(table string, labels []string) map[string]bool {
 	seen := map[string]bool{}
 	for i, label := range labels {
-		key := fmt.Sprintf("%s[%d].label", table, i)
+		key := table + nth(i) + ".label"
 		switch {
 		case label == "":
 			j.add(key, "give each [[%s]] a label", table)

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -18,7 +17,7 @@ func (s *Settings) validateCAs(j *judge) {
 	labels := make([]string, len(s.CAs))
 	for i, ca := range s.CAs {
 		labels[i] = ca.Label
-		at := fmt.Sprintf("ca[%d].", i)
+		at := "ca" + nth(i) + "."
 		for _, issuer := range ca.Issuers {
 			j.issuer(at+"issuers", issuer)
 		}
@@ -66,7 +65,7 @@ func (s *Settings) validateChallenge(j *judge) {
 	labels := make([]string, len(c.DNS))
 	for i, p := range c.DNS {
 		labels[i] = p.Label
-		at := fmt.Sprintf("challenge.dns[%d].", i)
+		at := "challenge.dns" + nth(i) + "."
 		switch {
 		case p.Kind == "":
 			j.add(at+"kind", "say how records are set: rfc2136, exec, or a provider that is built in")
@@ -112,7 +111,7 @@ func (s *Settings) validateCertificates(j *judge) {
 	labels, paths := map[string]bool{}, map[string]string{}
 	for i := range s.Certificates {
 		c := &s.Certificates[i]
-		at := fmt.Sprintf("certificate[%d].", i)
+		at := "certificate" + nth(i) + "."
 		c.validate(j, at)
 		if c.CA != "" && !cas[c.CA] {
 			j.add(at+"ca", "no [[ca]] is called %q", c.CA)

@@ -179,7 +179,7 @@ func (j *judge) flaws(key string, v reflect.Value) {
 		}
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
-			j.flaws(key+"["+strconv.Itoa(i)+"]", v.Index(i))
+			j.flaws(key+nth(i), v.Index(i))
 		}
 	}
 }
