@@ -5,8 +5,10 @@ go 1.26.0
 require (
 	filippo.io/age v1.3.2
 	github.com/go-jose/go-jose/v4 v4.1.8
+	github.com/google/go-tpm v0.9.8
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/miekg/dns v1.1.73
+	github.com/miekg/pkcs11 v1.1.2
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
@@ -19,11 +21,6 @@ require (
 	golang.org/x/text v0.43.0
 	modernc.org/sqlite v1.55.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4
-)
-
-require (
-	github.com/google/go-tpm v0.9.8 // indirect
-	github.com/miekg/pkcs11 v1.1.2 // indirect
 )
 
 require (

@@ -187,7 +187,7 @@ func (t *Tokens) Remove(ctx context.Context, r Ref) error {
 // token gives an open one.
 func (t *Tokens) token(ctx context.Context, r Ref) (*pkcs11.Token, error) {
 	place := r.Place()
-	place.PKCS11.Object = ""
+	place.PKCS11.Object, place.PIN = "", "" // who logged in once need not again
 	name := place.String()
 	t.opening.Lock()
 	defer t.opening.Unlock()

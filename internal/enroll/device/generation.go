@@ -31,7 +31,7 @@ func (d *Device) bundle(ctx context.Context, s *State) (install.Bundle, error) {
 		return install.Bundle{}, fmt.Errorf("%s: %w", d.dir, ErrNone)
 	}
 	dir := d.path(s.Current.Generation)
-	key, err := d.readKey(ctx, filepath.Join(dir, install.KeyFile))
+	key, err := d.ownKey(ctx, s, filepath.Join(dir, install.KeyFile))
 	if err != nil {
 		return install.Bundle{}, err
 	}

@@ -29,8 +29,15 @@ func readPIN(source string) ([]byte, error) {
 	return []byte(secret.Reveal()), nil
 }
 
-// readKey reads a key from a file, or finds the one that a file names.
-func (d *Device) readKey(ctx context.Context, path string) (crypto.Signer, error) {
+// ownKey reads a key of a generation or a request. The PIN of the token where keys are made
+// may have another place than when this one was.
+func (d *Device) ownKey(ctx context.Context, s *State, path string) (crypto.Signer, error) {
+	return d.readKey(ctx, path, s.Settings.KeyIn)
+}
+
+// readKey reads a key from a file, or finds the one that a file names: with where its token's
+// PIN is from keyIn, if that names the same token.
+func (d *Device) readKey(ctx context.Context, path, keyIn string) (crypto.Signer, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return nil, err
@@ -41,6 +48,10 @@ func (d *Device) readKey(ctx context.Context, path string) (crypto.Signer, error
 		return nil, &FileError{Path: path, Reason: "the key's name in this file cannot be read", Err: err}
 	}
 	if named {
+		where, err := token.Parse(keyIn)
+		if err == nil && where.PIN != "" && where.Same(ref) && (ref.PKCS11 != nil || ref.PIN == "") {
+			ref.PIN = where.PIN
+		}
 		return d.tokenKey(ctx, ref)
 	}
 	key, err := install.ParseKey(text)
@@ -53,7 +64,7 @@ func (d *Device) readKey(ctx context.Context, path string) (crypto.Signer, error
 // namedKey gives the key that a setting names: a file, or a key in a token or TPM.
 func (d *Device) namedKey(ctx context.Context, name string) (crypto.Signer, error) {
 	if !token.IsName(name) {
-		return d.readKey(ctx, name)
+		return d.readKey(ctx, name, "")
 	}
 	ref, err := token.Parse(name)
 	if err != nil {
@@ -100,7 +111,7 @@ func decrypting(key crypto.Signer) (crypto.PrivateKey, error) {
 func (d *Device) key(ctx context.Context, s *State, o *order) (crypto.Signer, error) {
 	path := d.path(pendingKey)
 	if s.Pending != nil {
-		key, err := d.readKey(ctx, path)
+		key, err := d.ownKey(ctx, s, path)
 		if lost(err) {
 			return nil, errors.Join(err, errors.New("it is the key of the request that is under way: --anew forgets that, and begins another one"))
 		}
@@ -221,7 +232,8 @@ func (d *Device) plan(s *State, where token.Ref) (ref token.Ref, err error) {
 		return ref, err
 	}
 	for _, ref := range spare {
-		if ref.Place().Same(where) && ref.PIN == where.PIN {
+		if ref.Place().Same(where) {
+			ref.PIN = where.PIN
 			return ref, nil
 		}
 	}

@@ -352,9 +352,18 @@ func TestPINIsAsked(t *testing.T) {
 	if err != nil || len(asked) != 1 || !strings.Contains(asked[0], `"device"`) {
 		t.Errorf("%q, %v", asked, err)
 	}
-	// Under one lock once; under the next again, as nothing is kept.
+	// Under one lock once; under the next again, as nothing is kept; and no more when it is
+	// said where it is.
 	if err := get(t, d, nil, Ask{}); err != nil || len(asked) != 2 {
 		t.Errorf("%q, %v", asked, err)
+	}
+	for range install.GenerationsKept {
+		if err := get(t, d, h.settings, Ask{}); err != nil || len(asked) != 2 {
+			t.Errorf("%q, %v", asked, err)
+		}
+	}
+	if n := h.keys(t); n != install.GenerationsKept {
+		t.Errorf("%d keys", n)
 	}
 }
 
