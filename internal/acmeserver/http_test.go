@@ -213,6 +213,9 @@ func TestOperations(t *testing.T) {
 	if _, err := c.Account(ctx); !acme.HasType(err, acme.TypeUnauthorized) {
 		t.Errorf("the closed account reads itself: %v", err)
 	}
+	if err := operate(t, d, "acme.account.show", acmeserver.Named{ID: id}, &shown); err != nil || shown.Status != acme.AccountRevoked || shown.Binding != made.ID {
+		t.Errorf("the closed account is shown as %+v, %v", shown, err)
+	}
 	for _, name := range []string{"acme.account.close", "acme.account.show"} {
 		if err := operate(t, d, name, acmeserver.Named{ID: "nobody"}, &shown); err == nil {
 			t.Errorf("%s of nobody succeeded", name)
