@@ -141,6 +141,7 @@ func (k *Key) Decrypt(_ io.Reader, text []byte, opts crypto.DecrypterOpts) ([]by
 		if request.Hash == "" || len(o.Label) > 0 || o.MGFHash != 0 && o.MGFHash != o.Hash {
 			return nil, &fault.Error{Kind: fault.Unfit, Reason: "tokens do not decrypt by OAEP with these parameters"}
 		}
+	//lint:ignore SA1019 keyTransRecipientInfo of RFC 5652 asks with it, and many servers know no other
 	case *rsa.PKCS1v15DecryptOptions:
 		length = o.SessionKeyLen
 	}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what is deprecated of RSA is what servers send
+
 package pkcs11_test
 
 import (
