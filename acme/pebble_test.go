@@ -273,7 +273,7 @@ func startPebble(t *testing.T, binary string, s *responder) *acme.Client {
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "-config", filepath.Join(dir, "config.json"), "-dnsserver", s.dnsAddr, "-strict")
-	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=25", "PEBBLE_ALTERNATE_ROOTS=1", "PEBBLE_WFE_ORDERS_PER_PAGE=1")
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=10", "PEBBLE_AUTHZREUSE=0", "PEBBLE_ALTERNATE_ROOTS=1", "PEBBLE_WFE_ORDERS_PER_PAGE=1")
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

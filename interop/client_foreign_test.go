@@ -232,7 +232,7 @@ func TestClientChallengesAtPebble(t *testing.T) {
 func TestClientRenewsAtPebble(t *testing.T) {
 	l := newLab(t)
 	l.serveWebroot()
-	f := l.front(l.pebble(pebbleSetup{nonces: "40"}))
+	f := l.front(l.pebble(pebbleSetup{nonces: "10"}))
 	l.caa("shop.test", f.issuer)
 	c := l.open("data", opening{})
 	first := c.from(t, f, "shop.test")

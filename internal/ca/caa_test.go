@@ -472,8 +472,11 @@ func TestCAAOfManyRequests(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if z.now != 256 {
-			t.Errorf("%d questions are under way", z.now)
+		z.mu.Lock()
+		underWay := z.now
+		z.mu.Unlock()
+		if underWay != 256 {
+			t.Errorf("%d questions are under way", underWay)
 		}
 	})
 }

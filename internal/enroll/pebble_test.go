@@ -104,7 +104,7 @@ func startPebble(t *testing.T, binary string, mac []byte) (directory string, way
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "-config", filepath.Join(dir, "config.json"), "-strict")
-	cmd.Env = append(os.Environ(), "PEBBLE_WFE_NONCEREJECT=25")
+	cmd.Env = append(os.Environ(), "PEBBLE_WFE_NONCEREJECT=10", "PEBBLE_AUTHZREUSE=0")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
