@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"chancery/internal/dnstest"
+	"chancery/internal/porttest"
 )
 
 // lab is what all measurements share: the DNS and the web server that answer
@@ -141,12 +142,8 @@ func (l *lab) build(ctx context.Context, program string) (string, error) {
 	return path, nil
 }
 
-// freePort finds a port that nobody has now.
+// freePort gives a port that is the caller's until the process ends.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	port, _, err := porttest.Take()
+	return port, err
 }

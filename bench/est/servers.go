@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"chancery/internal/porttest"
 )
 
 // device is the name in every certificate: all clients are one device that renews.
@@ -237,11 +239,8 @@ func get(url string) ([]byte, error) {
 	return body(res)
 }
 
+// freePort gives a port that is the caller's until the process ends.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	port, _, err := porttest.Take()
+	return port, err
 }
