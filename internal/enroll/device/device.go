@@ -56,6 +56,7 @@ type Device struct {
 	dir     string
 	options Options
 	tokens  *token.Tokens
+	typed   bool                     // somebody was asked for a PIN
 	opened  map[string]crypto.Signer // keys in tokens and TPMs, by what names them; as long as the lock is held
 }
 
@@ -164,8 +165,16 @@ func Open(dir string, o Options) (*Device, error) {
 	if err != nil {
 		return nil, durable.Explain(err, dir)
 	}
-	tokens := token.New(token.Options{Read: readPIN, Ask: o.PIN, Refused: filepath.Join(dir, refusedFile), Helper: o.Helper})
-	return &Device{dir: dir, options: o, tokens: tokens, opened: map[string]crypto.Signer{}}, nil
+	d := &Device{dir: dir, options: o, opened: map[string]crypto.Signer{}}
+	tokens := token.Options{Read: readPIN, Refused: filepath.Join(dir, refusedFile), Helper: o.Helper}
+	if o.PIN != nil {
+		tokens.Ask = func(ctx context.Context, of string) ([]byte, error) {
+			d.typed = true
+			return o.PIN(ctx, of)
+		}
+	}
+	d.tokens = token.New(tokens)
+	return d, nil
 }
 
 // Dir is the directory, absolute.

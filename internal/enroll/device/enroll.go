@@ -141,6 +141,9 @@ func (d *Device) run(ctx context.Context, s *State, o *order) (*Outcome, error) 
 	for _, difference := range got.Differences {
 		d.tell(Warned, "of the certificate: %s", difference)
 	}
+	if d.typed && place(key) != "" {
+		d.tell(Warned, "the PIN was typed, and the agent can ask nobody: put it into a file that only you can read, and say where with chancery est reenroll --dir %s --key-in NAME, with pin-source=file:PATH in the name", d.dir)
+	}
 	return &Outcome{Issued: got, Paths: d.Paths(), Place: place(key), Deployed: d.Deploy(ctx, s)}, nil
 }
 

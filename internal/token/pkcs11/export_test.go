@@ -1,10 +1,8 @@
 package pkcs11
 
-import "syscall"
-
 // Kill ends the token's helper, as a crash of the library does.
 func (t *Token) Kill() error {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	return syscall.Kill(t.at.pid, syscall.SIGKILL)
+	return t.at.own.Kill()
 }

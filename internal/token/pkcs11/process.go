@@ -31,7 +31,7 @@ var withheld = []string{"CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", 
 // process is a helper at work.
 type process struct {
 	socket net.Conn
-	pid    int
+	own    *os.Process
 	ended  chan struct{} // closed when it answers no more
 
 	writing sync.Mutex
@@ -127,7 +127,7 @@ func start(helper string) (*process, error) {
 		socket.Close()
 		return nil, &fault.Error{Kind: fault.Absent, Reason: path + " cannot be run", Err: err}
 	}
-	p := &process{socket: socket, pid: cmd.Process.Pid, ended: make(chan struct{}), waiting: map[uint64]chan *wire.Answer{}}
+	p := &process{socket: socket, own: cmd.Process, ended: make(chan struct{}), waiting: map[uint64]chan *wire.Answer{}}
 	go p.listen()
 	go func() { // it is reaped, and whatever it was killed by, asked no more
 		_ = cmd.Wait()
@@ -210,5 +210,8 @@ func (p *process) forget(id uint64) {
 	p.mutex.Unlock()
 }
 
-// close ends the helper, whatever it is at.
-func (p *process) close() { p.socket.Close() }
+// close ends the helper, whatever it or its library is at.
+func (p *process) close() {
+	p.socket.Close()
+	_ = p.own.Kill() // it may have ended already
+}
