@@ -108,7 +108,7 @@ func (s *pathStory) step(what string, do func() error) {
 	}
 	select {
 	case <-s.server.dead:
-	case <-time.After(5 * time.Second):
+	case <-time.After(long):
 		s.t.Fatalf("%s: %v\n%s", what, err, s.server.log)
 	}
 	if s.died {
