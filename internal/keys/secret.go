@@ -51,6 +51,17 @@ func (s Secret) Reveal() string {
 	return string(s.hidden().value)
 }
 
+// Take gives the secret itself, and no copy: whoever takes it overwrites it after use. The
+// secret, with all its copies, is empty afterwards.
+func (s Secret) Take() []byte {
+	if s.hidden == nil {
+		return nil
+	}
+	value := s.hidden().value
+	s.hidden().value = nil
+	return value
+}
+
 // Wipe overwrites the secret, in all its copies; it is empty afterwards. Strings
 // that Reveal gave before stay in memory until they are collected.
 func (s Secret) Wipe() {

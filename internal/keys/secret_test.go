@@ -107,6 +107,21 @@ func TestSecretDoesNotTell(t *testing.T) {
 	(Secret{}).Wipe()
 }
 
+// What was taken is the one copy that there was.
+func TestSecretTaken(t *testing.T) {
+	value := []byte("hunter2")
+	s := hide(value)
+	copied := s
+	taken := copied.Take()
+	if string(taken) != "hunter2" || !s.Empty() || s.Reveal() != "" || (Secret{}).Take() != nil || s.Take() != nil {
+		t.Fatalf("%q was taken, and %q is left", taken, s.Reveal())
+	}
+	clear(taken)
+	if bytes.Contains(value, []byte("hunter2")) {
+		t.Error("another copy is left")
+	}
+}
+
 func TestSealer(t *testing.T) {
 	s, dir := newStore(t)
 	a := must(s.Sealer(t.Context(), "eab"))

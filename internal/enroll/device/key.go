@@ -20,13 +20,14 @@ import (
 	"chancery/internal/token/fault"
 )
 
-// readPIN reads a PIN from where a key's name says it is.
+// readPIN reads a PIN from where a key's name says it is. There is no other copy than the
+// one that it gives, which is overwritten where it is used.
 func readPIN(source string) ([]byte, error) {
 	secret, err := keys.ReadSecret(source)
 	if err != nil {
 		return nil, err
 	}
-	return []byte(secret.Reveal()), nil
+	return secret.Take(), nil
 }
 
 // ownKey reads a key of a generation or a request. The PIN of the token where keys are made
