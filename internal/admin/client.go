@@ -88,13 +88,6 @@ func Call[In, Out any](ctx context.Context, c *Client, name string, in In) (Out,
 	return out, err
 }
 
-// List describes what the running server offers.
-func (c *Client) List(ctx context.Context) ([]Description, error) {
-	var list []Description
-	err := c.exchange(ctx, request{method: http.MethodGet, path: prefix}, &list)
-	return list, err
-}
-
 type request struct {
 	method, path string
 	body         []byte

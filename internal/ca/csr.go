@@ -31,17 +31,6 @@ type CSR struct {
 // ParseCSR reads a DER certification request and checks its signature. Errors
 // are of kind [BadCSR], [BadKey] or [BadName].
 func ParseCSR(der []byte) (*CSR, error) {
-	return parseCSR(der, (*x509.CertificateRequest).CheckSignature)
-}
-
-// ReadCSR is [ParseCSR] for who does not look at the signature: possession of the key
-// is proven in another way, or a registration authority vouches for it. The key is one
-// that a signature could be checked with all the same.
-func ReadCSR(der []byte) (*CSR, error) {
-	return parseCSR(der, func(*x509.CertificateRequest) error { return nil })
-}
-
-func parseCSR(der []byte, proof func(*x509.CertificateRequest) error) (*CSR, error) {
 	if len(der) > maxCSR {
 		return nil, Errorf(BadCSR, "the CSR has %d octets; %d are the limit", len(der), maxCSR)
 	}
@@ -54,7 +43,7 @@ func parseCSR(der []byte, proof func(*x509.CertificateRequest) error) (*CSR, err
 	if _, err := keyKind(in.PublicKey); err != nil {
 		return nil, err
 	}
-	if err := proof(in); err != nil {
+	if err := in.CheckSignature(); err != nil {
 		return nil, Errorf(BadCSR, "the CSR's signature does not fit its key, so it proves nothing; make it again").because(err)
 	}
 	csr := &CSR{Key: in.PublicKey, RawSubject: in.RawSubject}

@@ -120,7 +120,7 @@ func leafDraft(t *testing.T, i *Issuer) *Draft {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := lint.New("rfc")
+	set, err := lint.Parse([]string{"rfc"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,33 +14,27 @@ import (
 	"chancery/caa"
 )
 
-// What Settings mean where they are zero.
-const (
-	defaultPatience   = 5 * time.Minute
-	defaultTries      = 4
-	defaultFirstPause = 2 * time.Second
-	defaultBreakAfter = 3
-	defaultBreakFor   = 15 * time.Minute
-	defaultTellAfter  = 2
-
-	defaultLongestPause = time.Minute
-	defaultRenewBefore  = 1.0 / 3
-)
-
 // Defaults are the Settings that the zero value means.
-func Defaults() Settings { return Settings{}.filled() }
+func Defaults() Settings {
+	return Settings{
+		Patience: 5 * time.Minute, Tries: 4, FirstPause: 2 * time.Second, LongestPause: time.Minute, RenewBefore: 1.0 / 3,
+		BreakAfter: 3, BreakFor: 15 * time.Minute, TellAfter: 2, Rules: caa.Seed,
+	}
+}
 
+// filled has the defaults where s says nothing.
 func (s Settings) filled() Settings {
-	fill(&s.Patience, defaultPatience)
-	fill(&s.Tries, defaultTries)
-	fill(&s.FirstPause, defaultFirstPause)
-	fill(&s.LongestPause, defaultLongestPause)
-	fill(&s.RenewBefore, defaultRenewBefore)
-	fill(&s.BreakAfter, defaultBreakAfter)
-	fill(&s.BreakFor, defaultBreakFor)
-	fill(&s.TellAfter, defaultTellAfter)
+	d := Defaults()
+	fill(&s.Patience, d.Patience)
+	fill(&s.Tries, d.Tries)
+	fill(&s.FirstPause, d.FirstPause)
+	fill(&s.LongestPause, d.LongestPause)
+	fill(&s.RenewBefore, d.RenewBefore)
+	fill(&s.BreakAfter, d.BreakAfter)
+	fill(&s.BreakFor, d.BreakFor)
+	fill(&s.TellAfter, d.TellAfter)
 	if s.Rules == "" {
-		s.Rules = caa.Seed
+		s.Rules = d.Rules
 	}
 	return s
 }

@@ -58,16 +58,6 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s (%s, %s)", f.Severity, f.Detail, f.Lint, f.Source)
 }
 
-// Worst gives the highest severity among the findings, and below [Notice] if
-// there are none.
-func Worst(findings []Finding) Severity {
-	worst := passed
-	for _, f := range findings {
-		worst = max(worst, f.Severity)
-	}
-	return worst
-}
-
 // PanicError says that a lint broke down instead of answering. Whatever it was
 // looking at counts as not linted.
 type PanicError struct {

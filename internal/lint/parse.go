@@ -77,9 +77,6 @@ var cache = struct {
 // cacheSize bounds the cache, in case somebody makes up lists.
 const cacheSize = 256
 
-// New is [Parse] for names written in code.
-func New(names ...string) (*Set, error) { return Parse(names) }
-
 // Parse gives the lints that a profile's list selects. Each name is
 //
 //   - a source in any case: "rfc" (RFC 5280, 3279, 5480, 5891, 6960, 6962 and
