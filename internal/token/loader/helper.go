@@ -45,7 +45,8 @@ func faulty(code wire.Code, format string, args ...any) error {
 	return &fault{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// Main is the whole program; it gives the exit status.
+// Main is the whole program; it gives the exit status of one that was not started as the
+// helper, and otherwise does not come back.
 func Main() int {
 	// A PIN passes through: no dump of the memory is left behind.
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
@@ -56,19 +57,30 @@ func Main() int {
 		return 2
 	}
 	file.Close()
+	status := 0
 	if err := serve(connection, newToken()); err != nil {
-		return 1
+		status = 1
 	}
-	return 0
+	// At once: os.Exit runs what is registered for the end, with the race detector the
+	// library's destructors, too, and these wait for a constructor that hangs.
+	syscall.Exit(status)
+	return status
 }
 
-// serve answers requests until the other side ends, which ends this one at once, whatever
-// the token is at.
+// serve answers requests until the other side ends, whatever the token is at then: nothing
+// here waits for that, and whoever called ends the process.
 func serve(connection io.ReadWriter, t token) error {
 	var writing sync.Mutex
 	slots := make(chan struct{}, together)
-	opened := false
-	for {
+	opened := make(chan struct{}) // closed when Open was worked on
+	run := func(request *wire.Request) {
+		answer := do(t, request)
+		writing.Lock()
+		defer writing.Unlock()
+		// Whoever does not listen has ended, which the next read tells.
+		_ = wire.WriteAnswer(connection, answer)
+	}
+	for first := true; ; first = false {
 		request, err := wire.ReadRequest(connection)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -76,25 +88,19 @@ func serve(connection io.ReadWriter, t token) error {
 		if err != nil {
 			return err
 		}
-		if (request.Open != nil) == opened {
+		if (request.Open != nil) != first {
 			return wire.ErrMessage
 		}
-		run := func() {
-			answer := do(t, request)
-			writing.Lock()
-			defer writing.Unlock()
-			// Whoever does not listen has ended, which the next read tells.
-			_ = wire.WriteAnswer(connection, answer)
-		}
-		if request.Open != nil {
-			opened = true
-			run()
-			continue
-		}
-		slots <- struct{}{}
 		go func() {
+			if first {
+				defer close(opened)
+				run(request)
+				return
+			}
+			<-opened
+			slots <- struct{}{}
 			defer func() { <-slots }()
-			run()
+			run(request)
 		}()
 	}
 }
