@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"chancery/internal/durable"
@@ -33,8 +34,12 @@ func mark(of string, salt, secret []byte) []byte {
 
 // refusals are what is kept of wrong PINs, in a file or, without one, in memory.
 type refusals struct {
-	path string // "": in memory
-	list []refusal
+	path string    // "": in memory
+	list []refusal // what the file had when it was last read
+	// What is not in the file yet, and why not. No PIN is given from anywhere meanwhile but
+	// by a person: the next process would try this one again.
+	unwritten []refusal
+	unsaved   error
 }
 
 func (r *refusals) load() error {
@@ -56,9 +61,41 @@ func (r *refusals) load() error {
 	return nil
 }
 
-// has tells whether this PIN was refused before.
+// save brings into the file what is not in it yet, and reads what is.
+func (r *refusals) save() error {
+	err := r.load()
+	if len(r.unwritten) == 0 {
+		return err
+	}
+	if err == nil {
+		err = r.write()
+	}
+	r.unsaved = nil
+	if err != nil {
+		r.unsaved = fmt.Errorf("a wrong PIN cannot be noted, and until it is none is tried unattended, as tokens lock after a few: %w", err)
+	}
+	return r.unsaved
+}
+
+func (r *refusals) write() error {
+	list := append(r.list, r.unwritten...)
+	list = list[max(len(list)-mostRefusals, 0):]
+	if r.path != "" {
+		text, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		if err := durable.Write(durable.File{Path: r.path, Data: append(text, '\n'), Mode: 0o600, Owner: durable.Nobody}); err != nil {
+			return err
+		}
+	}
+	r.list, r.unwritten = list, nil
+	return nil
+}
+
+// has tells whether this PIN was refused before. It fails as long as one is unsaved.
 func (r *refusals) has(of string, secret []byte) (bool, error) {
-	if err := r.load(); err != nil {
+	if err := r.save(); err != nil {
 		return false, err
 	}
 	for _, one := range r.list {
@@ -69,23 +106,11 @@ func (r *refusals) has(of string, secret []byte) (bool, error) {
 	return false, nil
 }
 
-// add keeps that it was.
-func (r *refusals) add(of string, secret []byte) error {
-	if err := r.load(); err != nil {
-		return err
-	}
+// add keeps that it was; see unsaved.
+func (r *refusals) add(of string, secret []byte) {
 	salt := make([]byte, 16)
-	if _, err := rand.Read(salt); err != nil {
-		return err
-	}
-	r.list = append(r.list, refusal{of, salt, mark(of, salt, secret)})
-	r.list = r.list[max(len(r.list)-mostRefusals, 0):]
-	if r.path == "" {
-		return nil
-	}
-	text, err := json.Marshal(r.list)
-	if err != nil {
-		return err
-	}
-	return durable.Write(durable.File{Path: r.path, Data: append(text, '\n'), Mode: 0o600, Owner: durable.Nobody})
+	_, _ = rand.Read(salt) // which never fails
+	r.unwritten = append(r.unwritten, refusal{of, salt, mark(of, salt, secret)})
+	r.unwritten = r.unwritten[max(len(r.unwritten)-mostRefusals, 0):]
+	_ = r.save()
 }

@@ -35,7 +35,6 @@ type Tokens struct {
 	mutex   sync.Mutex
 	open    map[string]*pkcs11.Token // by name without object
 	wrong   refusals
-	unsaved error // why a wrong PIN could not be kept
 }
 
 // New gives tokens, of which none is open yet.
@@ -212,7 +211,7 @@ func (t *Tokens) token(ctx context.Context, r Ref) (*pkcs11.Token, error) {
 func (t *Tokens) forgot() error {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	return t.unsaved
+	return t.wrong.unsaved
 }
 
 func (t *Tokens) giver(source string) pin.Giver { return &giver{t, source} }
@@ -248,7 +247,10 @@ func (g *giver) PIN(ctx context.Context, q pin.Question) (secret []byte, err err
 	g.tokens.mutex.Lock()
 	defer g.tokens.mutex.Unlock()
 	before, err := g.tokens.wrong.has(q.ID, secret)
-	if err == nil && before {
+	switch {
+	case g.tokens.wrong.unsaved != nil:
+		err = &fault.Error{Kind: fault.NoPIN, Reason: "no PIN is shown to " + q.Of, Err: g.tokens.wrong.unsaved}
+	case before:
 		err = &fault.Error{Kind: fault.WrongPIN, Reason: q.Of + " refused this very PIN before, and it is not tried again, as tokens lock after a few: correct what pin-source names" + g.tokens.deletable()}
 	}
 	if err != nil {
@@ -266,9 +268,9 @@ func (t *Tokens) deletable() string {
 	return "; if it is right by now, delete " + t.options.Refused
 }
 
-// Wrong keeps that it was.
+// Wrong keeps that it was. If that fails it is told by whoever asks for a PIN next.
 func (g *giver) Wrong(q pin.Question, secret []byte) {
 	g.tokens.mutex.Lock()
 	defer g.tokens.mutex.Unlock()
-	g.tokens.unsaved = g.tokens.wrong.add(q.ID, secret)
+	g.tokens.wrong.add(q.ID, secret)
 }

@@ -67,6 +67,58 @@ func TestWrongPINs(t *testing.T) {
 	}
 }
 
+// While a wrong PIN cannot be kept in its file none is tried unattended, the wrong one or
+// another; what was wrong is in the file as soon as that can be written, and counts.
+func TestWrongPINsThatCannotBeKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not there yet")
+	kept := filepath.Join(dir, "refused.json")
+	secret := "1234"
+	o := Options{Refused: kept, Read: func(string) ([]byte, error) { return []byte(secret), nil }, Ask: func(context.Context, string) ([]byte, error) { return []byte("typed"), nil }}
+	tokens := New(o)
+	g := tokens.giver("file:/pin")
+	for _, secret = range []string{"1234", "1235"} {
+		if secret == "1235" { // the file is damaged, and not only out of reach
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(kept, []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.Wrong(device, []byte(secret))
+		if err := tokens.forgot(); err == nil {
+			t.Error("nobody is told")
+		}
+		for range 2 {
+			if got, err := g.PIN(t.Context(), device); !fault.Is(err, fault.NoPIN) || !strings.Contains(err.Error(), kept) || strings.Contains(err.Error(), secret) {
+				t.Errorf("the wrong one: %q, %v", got, err)
+			}
+		}
+		other := device
+		other.ID = "pkcs11 2 T"
+		if got, err := tokens.giver("file:/another").PIN(t.Context(), other); !fault.Is(err, fault.NoPIN) {
+			t.Errorf("another token's: %q, %v", got, err)
+		}
+		if got, err := tokens.giver("").PIN(t.Context(), device); err != nil || string(got) != "typed" {
+			t.Errorf("a person's: %q, %v", got, err)
+		}
+	}
+	if err := os.Remove(kept); err != nil {
+		t.Fatal(err)
+	}
+	secret = "4711"
+	if got, err := g.PIN(t.Context(), device); err != nil || string(got) != "4711" || tokens.forgot() != nil {
+		t.Errorf("when it can be kept: %q, %v, %v", got, err, tokens.forgot())
+	}
+	for _, secret = range []string{"1234", "1235"} {
+		for name, tokens := range map[string]*Tokens{"the same process": tokens, "the next": New(o)} {
+			if _, err := tokens.giver("file:/pin").PIN(t.Context(), device); !fault.Is(err, fault.WrongPIN) {
+				t.Errorf("%s, %s: %v", name, secret, err)
+			}
+		}
+	}
+}
+
 func TestWhoGivesPINs(t *testing.T) {
 	var asked []string
 	ask := func(_ context.Context, of string) ([]byte, error) {
