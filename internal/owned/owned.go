@@ -1,7 +1,7 @@
 // Package owned tells whether somebody else could change what this process is about to
 // rely on: a directory with keys and state, a file with settings or a secret. Root and
 // the process's own user may; nobody else. The way to a directory is judged as sshd's
-// StrictModes does.
+// StrictModes does, and so is the way to a program or library.
 //
 // It judges and reads; it changes nothing but what MakeDir makes. The room knows no
 // other room, nor what the files are for.
@@ -25,6 +25,12 @@ import (
 type Refusal struct {
 	Path   string
 	Reason string // what is wrong and what to do
+
+	wrong string // what is wrong alone
+}
+
+func refuse(path, wrong, advice string) error {
+	return &Refusal{path, wrong + ": " + advice, wrong}
 }
 
 // Error names the path and says what to do.
@@ -74,10 +80,11 @@ func (s self) shared(f facts) bool {
 // final judges the directory that is asked for.
 func (s self) final(dir string, f facts) error {
 	if s.apart(f) {
-		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who may have prepared what is in it: run this as that user, choose another directory with --data, or look at all that is in it, remove what is not yours, and run chown -hR %d %s", Name(f.uid), s.uid, dir)}
+		return refuse(dir, fmt.Sprintf("this directory belongs to %s, who may have prepared what is in it", Name(f.uid)),
+			fmt.Sprintf("run this as that user, choose another directory with --data, or look at all that is in it, remove what is not yours, and run chown -hR %d %s", s.uid, dir))
 	}
 	if s.shared(f) {
-		return &Refusal{dir, fmt.Sprintf("others may change it (its mode is %04o): they could put their own files there; look at what is in it, then run chmod 700 %s", f.mode.Perm(), dir)}
+		return refuse(dir, fmt.Sprintf("others may change it (its mode is %04o)", f.mode.Perm()), "they could put their own files there; look at what is in it, then run chmod 700 "+dir)
 	}
 	return nil
 }
@@ -86,14 +93,14 @@ func (s self) final(dir string, f facts) error {
 // everybody add, as what is ours stays in place; one of root's group may let that group.
 func (s self) passed(dir string, f facts) error {
 	if s.apart(f) {
-		return &Refusal{dir, fmt.Sprintf("this directory belongs to %s, who could exchange what is in it: run this as that user, or keep the data elsewhere", Name(f.uid))}
+		return refuse(dir, fmt.Sprintf("this directory belongs to %s, who could exchange what is in it", Name(f.uid)), "run this as that user, or keep the data elsewhere")
 	}
 	mode := f.mode
 	if f.gid == 0 || f.gid == s.gid {
 		mode &^= 0o020
 	}
 	if mode&fs.ModeSticky == 0 && mode.Perm()&0o022 != 0 {
-		return &Refusal{dir, fmt.Sprintf("others may exchange what is in this directory (its mode is %04o): run chmod go-w %s, or keep the data elsewhere", f.mode.Perm(), dir)}
+		return refuse(dir, fmt.Sprintf("others may exchange what is in this directory (its mode is %04o)", f.mode.Perm()), "run chmod go-w "+dir+", or keep the data elsewhere")
 	}
 	return nil
 }
@@ -105,10 +112,10 @@ func (s self) entry(name string, f facts) error {
 		if f.mode.Type() == fs.ModeSymlink {
 			what = "is a symbolic link of"
 		}
-		return &Refusal{name, fmt.Sprintf("%s %s, and not to who uses it: remove it, or look at what is in it and run chown -h %d %s", what, Name(f.uid), s.uid, name)}
+		return refuse(name, fmt.Sprintf("%s %s, and not to who uses it", what, Name(f.uid)), fmt.Sprintf("remove it, or look at what is in it and run chown -h %d %s", s.uid, name))
 	}
 	if f.mode.Type() != fs.ModeSymlink && s.shared(f) {
-		return &Refusal{name, fmt.Sprintf("others may change it (its mode is %04o): look at what is in it, then run chmod go-w %s", f.mode.Perm(), name)}
+		return refuse(name, fmt.Sprintf("others may change it (its mode is %04o)", f.mode.Perm()), "look at what is in it, then run chmod go-w "+name)
 	}
 	return nil
 }
@@ -126,12 +133,24 @@ func Dir(dir string) error {
 }
 
 func (s self) walk(dir string) error {
-	here, links := "/", 0
-	info, err := os.Lstat(here)
+	end, info, err := s.way(dir)
 	if err != nil {
 		return err
 	}
-	for rest := strings.Split(dir, "/"); len(rest) > 0; {
+	if !info.IsDir() {
+		return refuse(end, "is a file where a directory should be", "move it away, or choose another place")
+	}
+	return s.final(end, factsOf(info))
+}
+
+// way goes where an absolute path leads, as the system does, and judges each directory and
+// link on the way, but not what is at its end.
+func (s self) way(to string) (here string, info fs.FileInfo, err error) {
+	here, links := "/", 0
+	if info, err = os.Lstat(here); err != nil {
+		return "", nil, err
+	}
+	for rest := strings.Split(to, "/"); len(rest) > 0; {
 		name := rest[0]
 		rest = rest[1:]
 		switch name {
@@ -140,43 +159,40 @@ func (s self) walk(dir string) error {
 		case "..":
 			here = path.Dir(here)
 			if info, err = os.Lstat(here); err != nil {
-				return err
+				return "", nil, err
 			}
 			continue
 		}
 		if err := s.passed(here, factsOf(info)); err != nil {
-			return err
+			return "", nil, err
 		}
 		full := path.Join(here, name)
 		if info, err = os.Lstat(full); err != nil {
-			return err
+			return "", nil, err
 		}
 		if info.Mode().Type() != fs.ModeSymlink {
 			here = full
 			continue
 		}
 		if err := s.entry(full, factsOf(info)); err != nil {
-			return err
+			return "", nil, err
 		}
 		if links++; links > mostLinks {
-			return &Refusal{dir, "leads through more than ten symbolic links: name the directory itself"}
+			return "", nil, refuse(to, "leads through more than ten symbolic links", "name the directory itself")
 		}
 		target, err := os.Readlink(full)
 		if err != nil {
-			return err
+			return "", nil, err
 		}
 		if path.IsAbs(target) {
 			here = "/"
 		}
 		if info, err = os.Lstat(here); err != nil {
-			return err
+			return "", nil, err
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	if !info.IsDir() {
-		return &Refusal{here, "is a file where a directory should be: move it away, or choose another place"}
-	}
-	return s.final(here, factsOf(info))
+	return here, info, nil
 }
 
 // MakeDir makes the directory, for its owner alone, if it is not there, and judges it as
@@ -242,17 +258,6 @@ func Opened(f *os.File) error {
 	return us().content(f.Name(), factsOf(info))
 }
 
-// Program judges a program that is about to be run, given by its path, as [Open] does a
-// file; where links lead, and not the links. Of what is not there there is nothing to
-// judge: running it says so.
-func Program(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
-	return us().content(path, factsOf(info))
-}
-
 // Descriptor judges a regular file that is open as [Open] does, at the price of one
 // system call.
 func Descriptor(name string, fd int) error {
@@ -265,10 +270,11 @@ func Descriptor(name string, fd int) error {
 
 func (s self) content(name string, f facts) error {
 	if s.apart(f) {
-		return &Refusal{name, fmt.Sprintf("this file belongs to %s, who may change it at any time: run this as that user, or look at what is in it and run chown %d %s", Name(f.uid), s.uid, name)}
+		return refuse(name, fmt.Sprintf("this file belongs to %s, who may change it at any time", Name(f.uid)),
+			fmt.Sprintf("run this as that user, or look at what is in it and run chown %d %s", s.uid, name))
 	}
 	if f.mode.IsRegular() && s.shared(f) {
-		return &Refusal{name, fmt.Sprintf("others may change this file (its mode is %04o): look at what is in it, then run chmod go-w %s", f.mode.Perm(), name)}
+		return refuse(name, fmt.Sprintf("others may change this file (its mode is %04o)", f.mode.Perm()), "look at what is in it, then run chmod go-w "+name)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,7 +115,11 @@ func (h Hook) Run(ctx context.Context, facts Facts) (Result, error) {
 	}
 	output := &bounded{}
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
-	if err := h.judge(cmd.Path); err != nil {
+	err := cmd.Err // it is not in PATH
+	if err == nil {
+		err = h.judge(cmd.Path)
+	}
+	if err != nil {
 		return Result{Exit: -1, Attempts: 1}, &HookError{Stage: facts.Stage, Hook: h, Result: Result{Exit: -1, Attempts: 1}, Err: err}
 	}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", facts.Environment(), output, output
@@ -124,7 +127,7 @@ func (h Hook) Run(ctx context.Context, facts Facts) (Result, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second // a daemon that kept our pipe open must not hold us
 	start := time.Now()
-	err := cmd.Run()
+	err = cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) { // the command itself ended well
 		err = nil
 	}
@@ -143,14 +146,21 @@ func (h Hook) Run(ctx context.Context, facts Facts) (Result, error) {
 }
 
 // judge refuses a program that others could exchange: of a list the program at path, of a
-// line for the shell the first word if that is a path.
+// line for the shell the first word if that is a path. Programs are run by the name that
+// they were given, at which scripts may look; the way there has been judged.
 func (h Hook) judge(path string) error {
-	if h.Shell != "" {
-		if path = h.name(); !strings.HasPrefix(path, "/") {
-			return nil
-		}
+	if h.Shell == "" {
+		_, err := owned.Program("/" + path) // where it is run
+		return err
 	}
-	return owned.Program(filepath.Join("/", path)) // where it is run
+	if path = h.name(); !strings.HasPrefix(path, "/") {
+		return nil
+	}
+	_, err := owned.Program(path)
+	if !refused(err) {
+		return nil // the shell may read the word in another way
+	}
+	return err
 }
 
 // Environment is all that a hook's environment holds: PATH, HOME, LANG and

@@ -79,7 +79,10 @@ func (e *Exec) run(ctx context.Context, action string, a Answer) error {
 	var output tail
 	cmd := exec.CommandContext(ctx, e.Program, slices.Concat(e.Arguments, args)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = e.Env, &output, &output
-	if err := owned.Program(cmd.Path); err != nil {
+	if cmd.Err == nil { // it was found in PATH, or named
+		_, err = owned.Program(cmd.Path) // it is run by its name, at which scripts may look
+	}
+	if err != nil {
 		return &HookError{Program: e.Program, Action: action, Err: err}
 	}
 	// A script's children end with it.
