@@ -75,5 +75,12 @@ func TestGrounds(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused("4", holder, proof("q"))
+		// What the store knows nothing of, it does not take for standing.
+		if err := intend("5", ca.Ground{Kind: "est password", ID: "one"}); err == nil || ca.KindOf(err) != ca.Internal {
+			t.Errorf("an unknown ground: %v", err)
+		}
+		if _, err := store.ByRequest(t.Context(), "acme:5"); ca.KindOf(err) != ca.NotFound {
+			t.Errorf("it was written: %v", err)
+		}
 	})
 }

@@ -6,6 +6,7 @@ package sqlstore
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,6 +30,7 @@ var (
 	errExists = errors.New("row exists")
 	errStale  = errors.New("row changed meanwhile")
 	errEnded  = errors.New("a ground of the act has ended")
+	errGround = errors.New("the act rests on a ground of a kind that the store does not know")
 )
 
 // spend are the statements that spend a single-use token and see that what the act rests
@@ -43,17 +45,22 @@ func spend(o *ca.Once) []sqldb.Statement {
 	}}, standing(o.Grounds)...)
 }
 
-// standing are the statements that see that all grounds stand, one for each kind.
-func standing(grounds []ca.Ground) (all []sqldb.Statement) {
-	for _, of := range []struct{ kind, table string }{
-		{acmeserver.GroundAccount, "acme_accounts"}, {acmeserver.GroundAuthorization, "authorizations"},
-	} {
-		var ids []string
-		for _, g := range grounds {
-			if g.Kind == of.kind {
-				ids = append(ids, g.ID)
-			}
-		}
+// grounds are the tables of the grounds that acts rest on, by kind, in the order in which
+// rows are held.
+var grounds = []struct{ kind, table string }{
+	{acmeserver.GroundAccount, "acme_accounts"}, {acmeserver.GroundAuthorization, "authorizations"},
+}
+
+// standing are the statements that see that all grounds stand, one for each kind. Of an
+// unknown kind nobody can tell, so no act rests on it: its statement never holds.
+func standing(on []ca.Ground) (all []sqldb.Statement) {
+	byKind := map[string][]string{}
+	for _, g := range on {
+		byKind[g.Kind] = append(byKind[g.Kind], g.ID)
+	}
+	for _, of := range grounds {
+		ids := byKind[of.kind]
+		delete(byKind, of.kind)
 		slices.Sort(ids)
 		if ids = slices.Compact(ids); len(ids) > 0 {
 			all = append(all, sqldb.Statement{
@@ -61,6 +68,12 @@ func standing(grounds []ca.Ground) (all []sqldb.Statement) {
 				Args: anys(ids), Want: int64(len(ids)), Label: errEnded, Hold: true, Scan: func(sqldb.Row) error { return nil },
 			})
 		}
+	}
+	for kind := range byKind {
+		all = append(all, sqldb.Statement{
+			SQL: `SELECT id FROM acme_accounts WHERE 1 = 0`, Want: 1, Label: fmt.Errorf("%w: %q", errGround, kind),
+			Scan: func(sqldb.Row) error { return nil },
+		})
 	}
 	return all
 }
