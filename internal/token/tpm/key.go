@@ -119,9 +119,6 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // Address is the key's: for a key file with what that holds.
 func (k *Key) Address() Address { return k.address }
 
-// HasPassword tells whether the key wants a password.
-func (k *Key) HasPassword() bool { return k.options.Password }
-
 // loaded is a key that is ready.
 type loaded struct {
 	handle tpm2.TPMHandle
@@ -144,7 +141,7 @@ func (k *Key) with(d *device, do func(loaded) error) error {
 	return d.underParent(k.file, func(p parent) error {
 		got, err := tpm2.Load{ParentHandle: p.auth(), InPrivate: *private, InPublic: *public}.Execute(d)
 		if err != nil {
-			return d.explain("loading the key", err)
+			return d.explainUnder(p, "loading the key", err)
 		}
 		defer d.flush(got.ObjectHandle)
 		return do(loaded{got.ObjectHandle, p})
@@ -219,6 +216,7 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 	}
 	defer clear(secret)
 	var got *tpm2.SignResponse
+	refused := false // the key's own password, and no other
 	err = k.with(d, func(l loaded) (err error) {
 		got, err = tpm2.Sign{
 			KeyHandle:  tpm2.AuthHandle{Handle: l.handle, Name: k.name, Auth: session(secret, l.parent)},
@@ -226,9 +224,11 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 			InScheme:   scheme,
 			Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
 		}.Execute(d)
-		return d.explain("signing", err)
+		err = d.explain("signing", err)
+		refused = fault.Is(err, fault.WrongPIN)
+		return err
 	})
-	if fault.Is(err, fault.WrongPIN) {
+	if refused {
 		if question.ID != "" { // otherwise nothing counts
 			k.options.PINs.Wrong(question, secret)
 		}

@@ -88,7 +88,7 @@ func TestKeysSign(t *testing.T) {
 			opened, err := Open(t.Context(), Address{Device: at, Key: made.Address().Key}, Options{PINs: g})
 			check(t, err)
 			signs(t, opened)
-			if opened.HasPassword() != password {
+			if opened.options.Password != password {
 				t.Errorf("%s: password %t", kind, password)
 			}
 			if public, is := opened.Public().(*rsa.PublicKey); is {

@@ -3,6 +3,7 @@ package tpm
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"chancery/internal/token/fault"
@@ -71,6 +72,9 @@ func (d *device) underParent(f *File, do func(parent) error) error {
 		if err != nil {
 			return d.explain("reading the parent", err)
 		}
+		if err := d.fitParent(f.Parent, public.ObjectAttributes); err != nil {
+			return err
+		}
 		return do(parent{tpm2.TPMHandle(f.Parent), found.Name, public})
 	}
 	var failed error
@@ -81,6 +85,37 @@ func (d *device) underParent(f *File, do func(parent) error) error {
 		}
 	}
 	return failed
+}
+
+// otherParent is what to do about a parent that is not used.
+const otherParent = "make keys under one without a password that has noDA, or under the owner's storage primary key, which tpm: names"
+
+// fitParent judges a parent that is kept in the TPM before it is used. It is used without a
+// password; whether it has one cannot be asked. One that counts wrong passwords would so
+// count each use if it has one, and lock all of the TPM after some.
+func (d *device) fitParent(handle uint32, has tpm2.TPMAObject) error {
+	why := ""
+	switch {
+	case !has.Restricted || !has.Decrypt:
+		why = "is no storage key, and wraps no others"
+	case !has.UserWithAuth:
+		why = "may be used by its policy only, which is not known here"
+	case !has.NoDA:
+		why = "counts wrong passwords (it lacks the attribute noDA), and is not tried, as the TPM locks after some"
+	default:
+		return nil
+	}
+	return &fault.Error{Kind: fault.Unfit, Reason: fmt.Sprintf("0x%08x in the TPM %s %s: %s", handle, d.path, why, otherParent)}
+}
+
+// explainUnder is explain for what a parent's authorisation, and no other, is shown with:
+// the password that was wrong is the parent's.
+func (d *device) explainUnder(p parent, doing string, err error) error {
+	err = d.explain(doing, err)
+	if fault.Is(err, fault.WrongPIN) {
+		return &fault.Error{Kind: fault.Unfit, Reason: fmt.Sprintf("the storage key 0x%08x in the TPM %s has a password of its own, which is not asked for here: %s", uint32(p.handle), d.path, otherParent), Err: errors.Unwrap(err)}
+	}
+	return err
 }
 
 func (d *device) underPrimary(hierarchy tpm2.TPMHandle, template tpm2.TPMTPublic, do func(parent) error) error {
@@ -188,7 +223,7 @@ func Make(ctx context.Context, a Address, o MakeOptions) (*Key, error) {
 		}
 		made, err := command.Execute(d, hide...)
 		if err != nil {
-			return d.explain("making a key", err)
+			return d.explainUnder(p, "making a key", err)
 		}
 		f.Public, f.Private = tpm2.Marshal(made.OutPublic), tpm2.Marshal(made.OutPrivate)
 		return nil
