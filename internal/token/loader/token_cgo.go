@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"chancery/internal/token/wire"
 
@@ -117,9 +118,10 @@ func described(info pkcs11.TokenInfo) *wire.Token {
 	}
 }
 
-// login shows the PIN, once.
+// login shows the PIN, once. The text is the request's own octets, which are overwritten
+// afterwards; the copy that is made for C, and the library's, are not.
 func (m *module) login(l *wire.Login) error {
-	err := m.p.Login(m.base, pkcs11.CKU_USER, string(l.PIN))
+	err := m.p.Login(m.base, pkcs11.CKU_USER, unsafe.String(unsafe.SliceData(l.PIN), len(l.PIN)))
 	if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
 		err = nil
 	}

@@ -74,31 +74,35 @@ func environment() []string {
 	return all
 }
 
-// ours tells that somebody else could exchange a program that a PIN is shown to: in its
-// directory, or the file itself. What is not there is the system's to say.
-func ours(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil
-	}
-	err = owned.Dir(filepath.Dir(real))
-	if err == nil {
-		var f *os.File
-		if f, err = owned.Open(real); err == nil {
-			f.Close()
-		}
-	}
+// way gives where a path leads, without links. Somebody else than root and this user who
+// could exchange what is there, on the whole way, would get a PIN: that is an error, which
+// says in then what is to be done.
+func way(path, then string) (string, error) {
+	real, err := owned.Program(path)
 	if refusal, is := errors.AsType[*owned.Refusal](err); is {
-		return &fault.Error{Kind: fault.Absent, Reason: path + " is not run, as PINs are shown to it and others could exchange it: " + refusal.Error()}
+		return "", &fault.Error{Kind: fault.Absent, Reason: path + " is not used, as PINs are shown to it and others could exchange it: " + refusal.Error() + then}
 	}
-	return nil // whether it can be read is not of interest
+	return real, err
+}
+
+// library is the way to a token's library.
+func library(path string) (string, error) {
+	real, err := way(path, "; module-path of the key's name says where it is")
+	if err != nil && !fault.Is(err, fault.Absent) {
+		err = &fault.Error{Kind: fault.Absent, Reason: "the token's library cannot be used; see module-path of the key's name", Err: err}
+	}
+	return real, err
 }
 
 // start starts a helper. It ends when the socket is closed, and so with this process.
 func start(helper string) (*process, error) {
 	path, err := find(helper)
-	if err == nil {
-		err = ours(path)
+	if err != nil {
+		return nil, err
+	}
+	real, err := way(path, "; it is looked for beside chancery, then in PATH")
+	if err != nil && !fault.Is(err, fault.Absent) {
+		err = cannotRun(path, err)
 	}
 	if err != nil {
 		return nil, err
@@ -120,12 +124,13 @@ func start(helper string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path)
+	cmd := exec.Command(real)
+	cmd.Args[0] = path
 	cmd.Env, cmd.Dir, cmd.ExtraFiles = environment(), "/", []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process, which ends it
 	if err := cmd.Start(); err != nil {
 		socket.Close()
-		return nil, &fault.Error{Kind: fault.Absent, Reason: path + " cannot be run", Err: err}
+		return nil, cannotRun(path, err)
 	}
 	p := &process{socket: socket, own: cmd.Process, ended: make(chan struct{}), waiting: map[uint64]chan *wire.Answer{}}
 	go p.listen()
@@ -134,6 +139,10 @@ func start(helper string) (*process, error) {
 		p.socket.Close()
 	}()
 	return p, nil
+}
+
+func cannotRun(path string, err error) error {
+	return &fault.Error{Kind: fault.Absent, Reason: path + " cannot be run", Err: err}
 }
 
 // listen hands answers to whoever waits for them.

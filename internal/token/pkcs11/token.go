@@ -69,14 +69,15 @@ func (t *Token) process(ctx context.Context) (*process, error) {
 	case t.at != nil:
 		return t.at, nil
 	}
-	if err := ours(t.address.Module); err != nil {
+	module, err := library(t.address.Module)
+	if err != nil {
 		return nil, err
 	}
 	p, err := start(t.options.Helper)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.enter(ctx, p); err != nil {
+	if err := t.enter(ctx, p, module); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -84,11 +85,12 @@ func (t *Token) process(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// enter opens the token behind a new helper.
-func (t *Token) enter(ctx context.Context, p *process) error {
+// enter opens the token behind a new helper. The library is loaded from where the way to it
+// led when it was judged.
+func (t *Token) enter(ctx context.Context, p *process, module string) error {
 	a := t.address
 	answer, err := p.call(ctx, &wire.Request{Open: &wire.Open{
-		Module: a.Module, Token: a.Token, Manufacturer: a.Manufacturer, Model: a.Model, Serial: a.Serial, Slot: a.Slot,
+		Module: module, Token: a.Token, Manufacturer: a.Manufacturer, Model: a.Model, Serial: a.Serial, Slot: a.Slot,
 	}})
 	if err == nil && answer.Fault == nil && answer.Token == nil {
 		err = wire.ErrMessage
