@@ -29,11 +29,15 @@ func (p *program) estOwnKey(f *estFlags, ask *device.Ask) error {
 		ask.Token, f.ownToken = &ref, true
 		return nil
 	}
-	text, err := p.readInput(f.ownKey)
+	text, whose, err := p.readJudged(f.ownKey)
 	if err != nil {
 		return err
 	}
+	defer clear(text)
 	ref, named, err := token.ParseFile(text)
+	if named && whose != nil { // its library would be loaded, and get the PIN that it says
+		return badInput("%s names a key in a token or TPM, and others could have written that: name the key itself, --own-key pkcs11:… or tpm:…, if it is yours (%v)", f.ownKey, whose)
+	}
 	if err != nil {
 		return badInput("%s: %v", f.ownKey, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"chancery/internal/owned"
 )
 
 // show answers: value as JSON where it was asked for, else what people writes,
@@ -94,15 +96,37 @@ func (p *program) readInput(name string) ([]byte, error) { return p.readUpTo(nam
 
 // readUpTo is readInput with a limit in octets.
 func (p *program) readUpTo(name string, limit int) ([]byte, error) {
-	from := p.in
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, badInput("%v", err)
-		}
-		defer func() { _ = file.Close() }()
-		from = file
+	if name == "-" {
+		return readAll(name, p.in, limit)
 	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, badInput("%v", err)
+	}
+	defer func() { _ = file.Close() }()
+	return readAll(name, file, limit)
+}
+
+// errPiped says why nobody can tell who wrote what standard input gives.
+var errPiped = errors.New("standard input does not tell whose it is")
+
+// readJudged is readInput, and says why others than this user and root may have written what
+// it read.
+func (p *program) readJudged(name string) (text []byte, whose, err error) {
+	if name == "-" {
+		text, err = p.readInput(name)
+		return text, errPiped, err
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, badInput("%v", err)
+	}
+	defer func() { _ = file.Close() }()
+	text, err = readAll(name, file, inputLimit)
+	return text, owned.Opened(file), err
+}
+
+func readAll(name string, from io.Reader, limit int) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(from, int64(limit)+1))
 	switch {
 	case err != nil:
