@@ -37,7 +37,7 @@ type RequestShown struct {
 	By        string       `json:"by,omitempty"`
 	Reason    string       `json:"reason,omitempty"`
 	Serial    string       `json:"serial,omitempty"` // of the certificate, once it was fetched
-	CSR       string       `json:"csr,omitempty"`    // PEM; est.requests.show's alone
+	CSR       string       `json:"csr,omitempty"`    // PEM, its secrets blanked; est.requests.show's alone
 }
 
 // RequestsShown is the output of est.requests.list.
@@ -98,7 +98,11 @@ func (s *Server) showRequest(ctx context.Context, _ admin.Caller, in Named) (Req
 		return RequestShown{}, err
 	}
 	out, err := s.requestShown(ctx, &p)
-	out.CSR = string(pem.EncodeToMemory(&pem.Block{Type: requestBlock(p.CSR), Bytes: p.CSR}))
+	if err != nil {
+		return out, err
+	}
+	der, err := veiled(p.CSR) // a release before kept requests as they came
+	out.CSR = string(pem.EncodeToMemory(&pem.Block{Type: requestBlock(p.CSR), Bytes: der}))
 	return out, err
 }
 

@@ -129,7 +129,7 @@ func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
 		return err
 	}
 	switch one, err := x.Credentials.CredentialByDigest(x.ctx(), OneTimeDigest(string(v.Secret))); {
-	case err == nil && oneTimeID(one.ID) == r.Request:
+	case err == nil && isAttempt(r.Request, oneTimeID(one.ID)):
 		return nil
 	case err != nil && ca.KindOf(err) != ca.NotFound:
 		return err
@@ -192,15 +192,10 @@ func (x *exchange) waiting(token string) (Pending, error) {
 	return row, nil
 }
 
-// asCRMF keeps what is asked for, for the approver and for the asker's return, with what
-// shall revoke the certificate, if anything.
-func asCRMF(id cmc.BodyPartID, t cmc.CertTemplate, passphrase string) ([]byte, error) {
-	q := cmc.CertRequest{ID: id, Template: t}
-	if passphrase != "" {
-		a := est.RevocationChallenge(passphrase)
-		q.Controls = []cmc.AttributeTypeAndValue{{Type: a.Type, Value: a.Values[0]}}
-	}
-	return (&cmc.CertReqMsg{Request: q}).Marshal()
+// asCRMF keeps what is asked for, for the approver and for the asker's return: the
+// template alone, and no control, of which one may be a secret.
+func asCRMF(id cmc.BodyPartID, t cmc.CertTemplate) ([]byte, error) {
+	return (&cmc.CertReqMsg{Request: cmc.CertRequest{ID: id, Template: t}}).Marshal()
 }
 
 // again makes the ask of a request that is kept: its possession and changes were judged
@@ -218,8 +213,10 @@ func (x *exchange) again(row *Pending) (Ask, error) {
 	if ask.Key, err = certifiable(cmc.Current, t.PublicKey); err != nil {
 		return ask, err
 	}
-	if err = ask.passphraseIn(q); err != nil {
-		return ask, err
+	if ask.hashed = row.Passphrase; ask.hashed == "" { // a release before kept requests as they came
+		if err = ask.passphraseIn(q); err != nil {
+			return ask, err
+		}
 	}
 	if t, err = x.renamed(q, t, &ask); err != nil {
 		return ask, err

@@ -256,7 +256,7 @@ func (x *exchange) ask(m *cmc.Message, q cmc.Request) (Ask, error) {
 		ask.Detail["changed_by"] = "registration authority"
 	}
 	if changed || q.CRMF != nil {
-		if ask.CSR, err = asCRMF(q.ID, t, ask.Passphrase); err != nil {
+		if ask.CSR, err = asCRMF(q.ID, t); err != nil {
 			return ask, err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -75,13 +74,11 @@ func (s *Server) issue(ctx context.Context, c *call, ask Ask) (Result, error) {
 	} else if req.ID, err = s.freshID(ctx, c, &ask); err != nil {
 		return Result{}, err
 	}
-	if ask.Attempt > 0 {
-		req.ID += "." + strconv.Itoa(ask.Attempt)
-	}
-	if err := s.hash(c, &ask); err != nil {
-		return Result{}, err
-	}
+	req.ID = attemptID(req.ID, ask.Attempt)
 	if req.Key == nil {
+		if err = s.hash(c, &ask); err != nil {
+			return Result{}, err
+		}
 		if err = ask.Make(ctx, &req); err != nil {
 			return Result{}, err
 		}
@@ -147,8 +144,12 @@ func (s *Server) sign(ctx context.Context, c *call, ask *Ask, req ca.Request) (c
 	return s.certify(ctx, c, ask, req)
 }
 
-// certify is the core's Issue, after which it is kept by what the certificate can be revoked.
+// certify is the core's Issue, after which it is kept by what the certificate can be
+// revoked. That is hashed here, which is work, once nothing else stands against it.
 func (s *Server) certify(ctx context.Context, c *call, ask *Ask, req ca.Request) (ca.Record, error) {
+	if err := s.hash(c, ask); err != nil {
+		return ca.Record{}, err
+	}
 	record, err := s.Authority.Issue(ctx, req)
 	if err == nil {
 		err = s.keep(ctx, c, ask, record.Serial)
@@ -191,8 +192,8 @@ func details(c *call, ask *Ask, key crypto.PublicKey) (map[string]string, error)
 	if ask.Linking != "" {
 		d["linking"] = ask.Linking
 	}
-	if ask.Passphrase != "" {
-		d["revocation_challenge"] = "kept"
+	if ask.Passphrase != "" || ask.hashed != "" {
+		d["revocation_challenge"] = "asked" // an event of its own says what became of it, see keep
 	}
 	if c.who.Record != nil {
 		d["client_certificate"] = string(c.who.Record.Serial)

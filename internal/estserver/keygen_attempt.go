@@ -97,12 +97,31 @@ func (s *Server) lastingID(ctx context.Context, c *call, ask *Ask) (string, *Pen
 	return row.IssueID(), &row, nil
 }
 
+// attemptID is the id under which the core knows a request's certificate: of the first,
+// the request's own.
+func attemptID(base string, attempt int) string {
+	if attempt == 0 {
+		return base
+	}
+	return base + "." + strconv.Itoa(attempt)
+}
+
+// isAttempt tells whether an id is that of one of a request's certificates.
+func isAttempt(id, base string) bool {
+	for n := range maxAttempts {
+		if id == attemptID(base, n) {
+			return true
+		}
+	}
+	return false
+}
+
 // lastAttempt sets the number of the next attempt and gives the record of the last one;
 // nil: there was none.
 func (s *Server) lastAttempt(ctx context.Context, base string, ask *Ask) (*ca.Record, error) {
 	var last *ca.Record
-	for id := base; ask.Attempt < maxAttempts; id = base + "." + strconv.Itoa(ask.Attempt) {
-		r, err := s.Ledger.ByRequest(ctx, id)
+	for ask.Attempt < maxAttempts {
+		r, err := s.Ledger.ByRequest(ctx, attemptID(base, ask.Attempt))
 		if ca.KindOf(err) == ca.NotFound {
 			return last, nil
 		}

@@ -27,10 +27,10 @@ func (a *Ask) passphraseIn(q cmc.Request) error {
 	return a.readPassphrase(&est.Parsed{Attributes: attributes}) // a CRMF request has them as controls
 }
 
-// hash makes the hash of what shall revoke the certificate, if anything: before the
-// certificate, so that none is made when there is no room for it.
+// hash makes the hash of what shall revoke the certificate, if anything and if that was
+// not done: before the certificate, so that none is made when there is no room for it.
 func (s *Server) hash(c *call, ask *Ask) error {
-	if ask.Passphrase == "" {
+	if ask.Passphrase == "" || ask.hashed != "" {
 		return nil
 	}
 	done, err := s.passwords.turn(c)
@@ -42,19 +42,46 @@ func (s *Server) hash(c *call, ask *Ask) error {
 	return nil
 }
 
-// keep stores by what the certificate can be revoked. After a failure the client repeats
-// its request and gets the same certificate; a key that we made comes but once, and is
-// delivered all the same.
+// keep stores by what the certificate can be revoked, unless it is what is stored: repeats
+// get the same certificate. After a failure the client repeats its request; a key that we
+// made comes but once, and is delivered all the same.
 func (s *Server) keep(ctx context.Context, c *call, ask *Ask, serial ca.Serial) error {
 	if ask.hashed == "" {
 		return nil
 	}
-	err := s.Passphrases.KeepPassphrase(context.WithoutCancel(ctx), Passphrase{Serial: serial, Hash: ask.hashed, Created: c.now})
-	if err != nil && ask.Key == nil {
-		c.log.Error("the passphrase that revokes a certificate could not be kept: revoke it in another way", "serial", serial, "error", err)
-		return nil
+	ctx = context.WithoutCancel(ctx)
+	err := s.keepNew(ctx, c, ask, serial)
+	if err == nil || ask.Key != nil {
+		return err
 	}
-	return err
+	c.log.Error("the passphrase that revokes a certificate could not be kept: revoke it in another way", "serial", serial, "error", err)
+	if err := s.Certificates.Note(ctx, c.challengeEvent("lost", serial)); err != nil {
+		c.log.Error("that the passphrase was lost could not be recorded either", "serial", serial, "error", err)
+	}
+	return nil
+}
+
+func (s *Server) keepNew(ctx context.Context, c *call, ask *Ask, serial ca.Serial) error {
+	k, err := s.Passphrases.Passphrase(ctx, serial)
+	switch {
+	case ca.KindOf(err) == ca.NotFound:
+	case err != nil:
+		return err
+	case k.Hash == ask.hashed: // of a request that waited
+		return nil
+	default:
+		if same, err := s.passwords.verify(c, ask.Passphrase, k.Hash); same || err != nil {
+			return err
+		}
+	}
+	return s.Passphrases.KeepPassphrase(ctx, Passphrase{Serial: serial, Hash: ask.hashed, Created: c.now}, c.challengeEvent("kept", serial))
+}
+
+// challengeEvent says what became of a revocationChallenge: kept or lost.
+func (c *call) challengeEvent(what string, serial ca.Serial) ca.Event {
+	e := c.who.principal().Event(c.now, "certificate.revocation-challenge-"+what, string(serial))
+	e.Detail = map[string]string{"label": c.label.Name, "operation": string(c.op), "address": c.address}
+	return e
 }
 
 // fitsPassphrase tells whether the secret is the one that was given with the request, to

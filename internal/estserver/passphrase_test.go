@@ -25,12 +25,12 @@ type forgetful struct {
 }
 
 // KeepPassphrase implements [estserver.Passphrases].
-func (f *forgetful) KeepPassphrase(ctx context.Context, k estserver.Passphrase) error {
+func (f *forgetful) KeepPassphrase(ctx context.Context, k estserver.Passphrase, e ca.Event) error {
 	if f.fail.Add(-1) >= 0 {
 		return errors.New("the database went away")
 	}
 	f.kept.Add(1)
-	return f.Passphrases.KeepPassphrase(ctx, k)
+	return f.Passphrases.KeepPassphrase(ctx, k, e)
 }
 
 // revokes asks by CMC, by the secret alone.
@@ -38,6 +38,12 @@ func (w *cmcWorld) revokes(cert *x509.Certificate, secret string) *told {
 	l := newLetter(w.t, revocationOf(cert, 1, secret)).numbered()
 	l.wrap.Signers = append(l.wrap.Signers, cms.Signing{NoSignature: true, KeyID: []byte{1}})
 	return w.ask(l)
+}
+
+// became gives the events that say that the passphrase of a certificate was kept or lost.
+func (w *world) became(what string, cert *x509.Certificate) []map[string]string {
+	w.t.Helper()
+	return w.details("certificate.revocation-challenge-"+what, string(ca.SerialOf(cert.SerialNumber)))
 }
 
 // TestPassphraseRevokes: RFC 7894's revocationChallenge revokes the certificate that it
@@ -83,7 +89,7 @@ func TestPassphraseRevokes(t *testing.T) {
 	}
 	all["lost, alas"] = first
 	for passphrase, cert := range all {
-		if d := w.detail(cert); d["revocation_challenge"] != "kept" || strings.Contains(w.log.String(), passphrase) {
+		if d := w.detail(cert); d["revocation_challenge"] != "asked" || len(w.became("kept", cert)) != 1 || strings.Contains(w.log.String(), passphrase) {
 			t.Errorf("%s: %v", passphrase, d)
 		}
 		w.revokes(cert, passphrase).granted(nil)
@@ -122,9 +128,32 @@ func TestPassphraseIsNotLost(t *testing.T) {
 	if got := c.post("simpleenroll", der); got.StatusCode != http.StatusInternalServerError {
 		t.Fatalf("%s: %s", got.Status, got.words())
 	}
+	if n := w.happened("certificate.revocation-challenge-kept"); n != 0 {
+		t.Errorf("%d events say that a passphrase was kept, and none was", n)
+	}
 	cert := granted(t, c.post("simpleenroll", der))
+	if n := len(w.became("kept", cert)); n != 1 {
+		t.Errorf("%d events say that it was kept", n)
+	}
 	if _, err := w.store.Passphrase(t.Context(), ca.SerialOf(cert.SerialNumber)); err != nil || w.issued() != before+1 {
 		t.Errorf("%d certificates, %v", w.issued()-before, err)
+	}
+}
+
+// TestPassphraseOfRepeats: who repeats a request gets the same certificate, and what revokes
+// it is kept once, until it is another.
+func TestPassphraseOfRepeats(t *testing.T) {
+	store := &forgetful{}
+	w := newWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, plainLabel())
+	w.oneTime("dev", "once", "*")
+	c := w.basic("dev", "once")
+	ask := asking("a", "a.example").keyed(t)
+	for n, passphrase := range []string{"r", "r", "r", "s", "s"} {
+		cert := granted(t, c.post("simpleenroll", ask.with(est.RevocationChallenge(passphrase)).der(t)))
+		want := 1 + n/3
+		if got := len(w.became("kept", cert)); got != want || int(store.kept.Load()) != want {
+			t.Errorf("after %d requests, %d events, kept %d times; want %d", n+1, got, store.kept.Load(), want)
+		}
 	}
 }
 
@@ -138,7 +167,10 @@ func TestPassphraseOfMadeKeys(t *testing.T) {
 		t.Error(err)
 	}
 	store.fail.Store(1)
-	plain(t, w.generate(est.RevocationChallenge("r")))
+	lost := plain(t, w.generate(est.RevocationChallenge("r"))).cert
+	if d := w.detail(lost); d["revocation_challenge"] != "asked" || len(w.became("lost", lost)) != 1 || len(w.became("kept", lost)) != 0 || len(w.became("kept", kept)) != 1 {
+		t.Errorf("the history has %v, lost %v, kept %v", d, w.became("lost", lost), w.became("kept", lost))
+	}
 	if !strings.Contains(w.log.String(), "could not be kept") {
 		t.Error("that a passphrase was lost is not in the log")
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"chancery/est"
 	"chancery/internal/ca"
 )
 
@@ -60,7 +61,8 @@ func (s *Server) approval(ctx context.Context, c *call, ask *Ask) (*Pending, err
 // against it.
 func (s *Server) enter(ctx context.Context, c *call, ask *Ask, p Pending) (Pending, error) {
 	by := c.who.principal()
-	if err := s.Authority.Precheck(ca.Request{By: by, Profile: c.label.Profile, Names: ask.Names}); err != nil {
+	err := s.Authority.Precheck(ca.Request{By: by, Profile: c.label.Profile, Names: ask.Names})
+	if err != nil {
 		return p, err
 	}
 	if password := c.who.oneTime(); password != nil {
@@ -76,9 +78,18 @@ func (s *Server) enter(ctx context.Context, c *call, ask *Ask, p Pending) (Pendi
 	} else if err := s.quota(ctx, c); err != nil {
 		return p, err
 	}
+	if p.CSR, err = veiled(ask.CSR); err != nil {
+		return p, err
+	}
+	if c.op == est.FullCMC { // who returns to it has its token alone; others send the request again
+		if err := s.hash(c, ask); err != nil {
+			return p, err
+		}
+		p.Passphrase = ask.hashed
+	}
 	p.ID, p.State = ca.NewID(), Undecided
 	p.Label, p.Operation, p.Identity = c.label.Name, string(c.op), c.who.String()
-	p.Subject, p.Names, p.CSR, p.Address = subjectText(ask.Subject), ask.Names, ask.CSR, c.address
+	p.Subject, p.Names, p.Address = subjectText(ask.Subject), ask.Names, c.address
 	p.Created, p.Expires = c.now, c.now.Add(c.label.PendingLife)
 	e := by.Event(c.now, "est.requested", p.ID)
 	e.Detail = map[string]string{"label": p.Label, "operation": p.Operation, "address": p.Address, "subject": p.Subject, "names": joined(p.Names)}

@@ -67,8 +67,9 @@ type Nonces interface {
 
 // Passphrases keeps by which words certificates can be revoked (RFC 7894 §3.2).
 type Passphrases interface {
-	// KeepPassphrase stores a certificate's, in the place of what was there.
-	KeepPassphrase(ctx context.Context, k Passphrase) error
+	// KeepPassphrase stores a certificate's, in the place of what was there, and the
+	// event.
+	KeepPassphrase(ctx context.Context, k Passphrase, e ca.Event) error
 	// Passphrase gives a certificate's, kind NotFound when it has none.
 	Passphrase(ctx context.Context, serial ca.Serial) (Passphrase, error)
 }
@@ -144,16 +145,19 @@ type Pending struct {
 	Subject   string // as asked for, as text
 	Names     []ca.Identifier
 	KeyHash   []byte // see [ca.KeyHash]; nil for serverkeygen
-	CSR       []byte // the request as it came first, DER, for the approver
-	Password  string // id of the one-time password that it came with; ""
-	Address   string // where it came from
-	State     RequestState
-	Reason    string // of a refusal, or a note
-	DecidedBy ca.Principal
-	Created   time.Time
-	Decided   time.Time
-	Expires   time.Time // undecided until then; an approval is kept as long again
-	Attempts  int       // deliveries of server-made keys that were begun
+	CSR       []byte // the request as it came first, DER, for the approver, without its secrets
+	// Passphrase is what shall revoke the certificate, hashed as [Passphrase.Hash]; "":
+	// nothing, or the asker's repeat brings it again.
+	Passphrase string
+	Password   string // id of the one-time password that it came with; ""
+	Address    string // where it came from
+	State      RequestState
+	Reason     string // of a refusal, or a note
+	DecidedBy  ca.Principal
+	Created    time.Time
+	Decided    time.Time
+	Expires    time.Time // undecided until then; an approval is kept as long again
+	Attempts   int       // deliveries of server-made keys that were begun
 }
 
 // Decision is an approver's word.

@@ -491,6 +491,15 @@ func (w *world) detail(cert *x509.Certificate) map[string]string {
 	return all[0]
 }
 
+// happened tells how many events are of a kind.
+func (w *world) happened(kind string) (n int) {
+	w.t.Helper()
+	if err := w.db.One(context.Background(), `SELECT COUNT(*) FROM events WHERE kind = $1`, []any{kind}, &n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
 // details gives what the events of a kind about a thing say.
 func (w *world) details(kind, subject string) (all []map[string]string) {
 	w.t.Helper()

@@ -99,12 +99,12 @@ func (s *Store) Archived(ctx context.Context, serial ca.Serial) ([]byte, error) 
 }
 
 // KeepPassphrase implements [estserver.Passphrases].
-func (s *Store) KeepPassphrase(ctx context.Context, k estserver.Passphrase) error {
+func (s *Store) KeepPassphrase(ctx context.Context, k estserver.Passphrase, e ca.Event) error {
 	return refuse(s.db.Batch(ctx, sqldb.Statement{
 		SQL: `INSERT INTO est_passphrases (serial, hash, created) VALUES ($1, $2, $3)
 			ON CONFLICT (serial) DO UPDATE SET hash = excluded.hash, created = excluded.created`,
 		Args: []any{k.Serial.Bytes(), k.Hash, millis(k.Created)}, Want: 1,
-	}))
+	}, record(e)))
 }
 
 // Passphrase implements [estserver.Passphrases].

@@ -12,7 +12,7 @@ import (
 )
 
 const pendingColumns = `id, digest, label, operation, identity, subject, names, key_hash, csr, password, address,
-	state, reason, room, actor, created, decided, expires, attempts`
+	state, reason, room, actor, created, decided, expires, attempts, passphrase`
 
 // Labels of what can stand against an EST request.
 var (
@@ -24,7 +24,7 @@ func scanPending(row sqldb.Row, p *estserver.Pending) error {
 	var names string
 	var created, decided, expires int64
 	err := row.Scan(&p.ID, &p.Digest, &p.Label, &p.Operation, &p.Identity, &p.Subject, &names, &p.KeyHash, &p.CSR, &p.Password, &p.Address,
-		&p.State, &p.Reason, &p.DecidedBy.Room, &p.DecidedBy.ID, &created, &decided, &expires, &p.Attempts)
+		&p.State, &p.Reason, &p.DecidedBy.Room, &p.DecidedBy.ID, &created, &decided, &expires, &p.Attempts, &p.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -78,9 +78,9 @@ func (s *Store) AddRequest(ctx context.Context, p estserver.Pending, limit int, 
 		Args: []any{p.Identity, millis(p.Created), p.Digest, limit}, Want: 1, Label: errTooMany,
 	}, sqldb.Statement{
 		SQL: `INSERT INTO est_requests (` + pendingColumns + `)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', '', '', '', $12, 0, $13, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'pending', '', '', '', $12, 0, $13, 0, $14)`,
 		Args: []any{p.ID, p.Digest, p.Label, p.Operation, p.Identity, p.Subject, joinNames(p.Names), p.KeyHash, p.CSR,
-			p.Password, p.Address, millis(p.Created), millis(p.Expires)},
+			p.Password, p.Address, millis(p.Created), millis(p.Expires), p.Passphrase},
 		Want: 1, Label: errExists,
 	})
 	if p.Password != "" {

@@ -47,5 +47,8 @@ var alikeSchema = []string{
 // passphraseSchema keeps the hashes of what revokes certificates.
 var passphraseSchema = []string{`CREATE TABLE est_passphrases (serial BYTEA NOT NULL PRIMARY KEY, hash TEXT NOT NULL, created BIGINT NOT NULL)`}
 
+// waitingSchema keeps them for requests that wait.
+var waitingSchema = []string{`ALTER TABLE est_requests ADD COLUMN passphrase TEXT NOT NULL DEFAULT ''`}
+
 // secretSchema keeps passwords that are shared secrets of CMC, sealed.
 var secretSchema = []string{`ALTER TABLE est_credentials ADD COLUMN sealed BYTEA`}

@@ -25,6 +25,7 @@ var migrations = []sqldb.Migration{
 	{Number: 15, Name: "est passphrases", SQL: passphraseSchema},
 	{Number: 16, Name: "pending authorizations", SQL: pendingSchema},
 	{Number: 17, Name: "domains below", SQL: belowSchema},
+	{Number: 18, Name: "est passphrases of requests", SQL: waitingSchema},
 }
 
 // Migrate brings the database to this release's schema.

@@ -28,6 +28,7 @@ var applied = []string{
 	"b372331d2e577f23", // est passphrases
 	"e08cf9020d2b1421", // pending authorizations
 	"1e3742f809035a46", // domains below
+	"d8216d03ea77e7a2", // est passphrases of requests
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

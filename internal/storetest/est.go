@@ -68,12 +68,13 @@ func mustAdd(ctx context.Context, t *testing.T, s ESTStore, p estserver.Pending)
 func samePending(a, b estserver.Pending) bool {
 	return a.ID == b.ID && bytes.Equal(a.Digest, b.Digest) && a.Label == b.Label && a.Operation == b.Operation && a.Identity == b.Identity &&
 		a.Subject == b.Subject && slices.Equal(a.Names, b.Names) && bytes.Equal(a.KeyHash, b.KeyHash) && (a.KeyHash == nil) == (b.KeyHash == nil) &&
-		bytes.Equal(a.CSR, b.CSR) && a.Password == b.Password && a.Address == b.Address && a.State == b.State && a.Reason == b.Reason &&
+		bytes.Equal(a.CSR, b.CSR) && a.Passphrase == b.Passphrase && a.Password == b.Password && a.Address == b.Address && a.State == b.State && a.Reason == b.Reason &&
 		a.DecidedBy == b.DecidedBy && a.Created.Equal(b.Created) && a.Decided.Equal(b.Decided) && a.Expires.Equal(b.Expires) && a.Attempts == b.Attempts
 }
 
 func requestComesBack(ctx context.Context, t *testing.T, s ESTStore) {
 	p := pendingOf("user:back", "one")
+	p.Passphrase = "hashed"
 	none := pendingOf("user:back", "two")
 	none.Names, none.KeyHash, none.Operation, none.Label = nil, nil, "serverkeygen", ""
 	for _, want := range []estserver.Pending{p, none} {

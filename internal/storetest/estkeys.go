@@ -112,7 +112,7 @@ func passphrases(ctx context.Context, t *testing.T, s ESTKeyStore) {
 	serial := Intent("passphrase").Serial
 	for _, hash := range []string{"first", "second"} {
 		want := estserver.Passphrase{Serial: serial, Hash: hash, Created: base}
-		if err := s.KeepPassphrase(ctx, want); err != nil {
+		if err := s.KeepPassphrase(ctx, want, eventOf("certificate.revocation-challenge-kept", string(serial))); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.Passphrase(ctx, serial); err != nil || got.Serial != serial || got.Hash != hash || !got.Created.Equal(base) {
