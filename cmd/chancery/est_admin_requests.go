@@ -18,7 +18,7 @@ func (p *program) estRequests() *cobra.Command {
 		Use: "requests [ID] [--all | --state STATE] [--label LABEL]", Short: "list the requests that wait for approval, or show one",
 		Long: `Under a label with manual = true every request waits until somebody decides: chancery
 est approve ID, or chancery est refuse ID --reason TEXT. Lists those that wait, newest first,
-or shows one with the request as it came.`,
+or shows one with the request, its secrets blanked.`,
 		Args: apart(between(0, 1, "a request's id, or nothing"), "all", "state"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
