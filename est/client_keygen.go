@@ -6,9 +6,6 @@ import (
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/tls"
@@ -16,7 +13,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"net/http"
-	"strings"
 
 	"chancery/cms"
 )
@@ -136,31 +132,15 @@ func (c *Client) ServerKeyGen(ctx context.Context, k KeyOrder) (*Made, error) {
 }
 
 // throwAway makes the key that signs the request, of the kind that the server wants to
-// see in it.
+// see in it if that can sign.
 func throwAway(w *Wanted) (crypto.Signer, error) {
-	name := ""
 	if w != nil {
-		name = w.Key
-	}
-	switch name {
-	case "ecdsa-p384":
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "ecdsa-p521":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "ed25519":
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		return key, err
-	}
-	if size, ok := strings.CutPrefix(name, "rsa"); ok {
-		bits := rsaLeast
-		if size != "" {
-			if spec, err := ParseKeySpec(name); err == nil {
-				bits = spec.Bits
-			}
+		spec, err := ParseKeySpec(w.Key)
+		if err == nil && !spec.Algorithm.Equal(OIDX25519) {
+			return spec.NewKey()
 		}
-		return rsa.GenerateKey(rand.Reader, bits)
 	}
-	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return KeySpec{}.NewKey()
 }
 
 // encrypted adds the attributes that name the key to encrypt to, and what this client

@@ -248,6 +248,31 @@ func TestKeySpecs(t *testing.T) {
 	}
 }
 
+// A key of each kind can be made; what a name leaves open is decided in one way.
+func TestKeysOfKinds(t *testing.T) {
+	for name, definite := range map[string]string{
+		"": "ecdsa-p256", "ecdsa": "ecdsa-p256", "ecdsa-p256": "ecdsa-p256", "ecdsa-p384": "ecdsa-p384", "ecdsa-p521": "ecdsa-p521",
+		"rsa": "rsa-2048", "rsa-2048": "rsa-2048", "ed25519": "ed25519",
+	} {
+		var spec KeySpec
+		if name != "" {
+			var err error
+			if spec, err = ParseKeySpec(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		key, err := spec.NewKey()
+		if got := spec.Definite(); got.Name() != definite || err != nil || !got.Fits(key.Public()) || !spec.Fits(key.Public()) {
+			t.Errorf("%q is %q, and the key is %T, %v", name, got.Name(), key, err)
+		}
+	}
+	for _, spec := range []KeySpec{keyNames["x25519"], {Algorithm: OIDRSA, Parameters: null, Bits: 512}, {Algorithm: OIDRSA, Bits: -1}, {Algorithm: oid(1, 2, 3)}} {
+		if key, err := spec.NewKey(); !Is(err, Unsupported) {
+			t.Errorf("%+v: %T, %v", spec, key, err)
+		}
+	}
+}
+
 // What contradicts itself, and what is known but cannot be had.
 func TestWishes(t *testing.T) {
 	request := func(values ...[]byte) AttrOrOID { return AttrOrOID{Type: OIDExtensionRequest, Values: values} }

@@ -6,6 +6,8 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
 	"math/big"
@@ -101,6 +103,42 @@ func (k KeySpec) Fits(key crypto.PublicKey) bool {
 		return name == "x25519" && key.Curve() == ecdh.X25519()
 	}
 	return false
+}
+
+// Definite gives the demand with what it leaves open decided: P-256 for any key and for any
+// elliptic curve, 2048 bits for RSA, which is what every token and TPM has.
+func (k KeySpec) Definite() KeySpec {
+	switch k.Name() {
+	case "rsa":
+		k.Bits = rsaLeast
+	case "ecdsa":
+		return keyNames["ecdsa-p256"]
+	}
+	if k.Algorithm == nil {
+		return keyNames["ecdsa-p256"]
+	}
+	return k
+}
+
+// curvesOf are the elliptic curves of the kinds in keyNames.
+var curvesOf = map[string]elliptic.Curve{"ecdsa-p256": elliptic.P256(), "ecdsa-p384": elliptic.P384(), "ecdsa-p521": elliptic.P521()}
+
+// NewKey makes a key that meets the demand, as [KeySpec.Definite] has it. A kind that cannot
+// sign (X25519), or is not known, is [Unsupported].
+func (k KeySpec) NewKey() (crypto.Signer, error) {
+	k = k.Definite()
+	name := k.Name()
+	if curve, is := curvesOf[name]; is {
+		return ecdsa.GenerateKey(curve, rand.Reader)
+	}
+	switch {
+	case name == "ed25519":
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	case name != "" && k.Bits > 0:
+		return rsa.GenerateKey(rand.Reader, k.Bits)
+	}
+	return nil, fault(Unsupported, "no key of the kind %q (%v) is made here that could sign", name, k.Algorithm)
 }
 
 // wish gives the demand as RFC 9908 §3.2 has it in the list: the type with the curve,

@@ -5,16 +5,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"chancery/est"
 )
@@ -309,22 +306,14 @@ func (s *session) newKey(given crypto.Signer, kind string) (crypto.Signer, error
 	return key, err
 }
 
-func generate(kind string) (key crypto.Signer, err error) {
-	switch {
-	case kind == "ecdsa-p384":
-		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case kind == "ecdsa-p521":
-		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case kind == "ed25519":
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	case strings.HasPrefix(kind, "rsa"):
-		bits := 2048
-		_, _ = fmt.Sscanf(kind, "rsa-%d", &bits) // without a number any size will do
-		key, err = rsa.GenerateKey(rand.Reader, bits)
-	default:
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// generate makes a key of a kind, or the usual one where that is unknown or cannot sign.
+func generate(kind string) (crypto.Signer, error) {
+	if spec, err := est.ParseKeySpec(kind); err == nil {
+		if key, err := spec.NewKey(); !est.Is(err, est.Unsupported) {
+			return key, err
+		}
 	}
-	return key, err
+	return est.KeySpec{}.NewKey()
 }
 
 // received reads the answer to an enrolment.
