@@ -40,6 +40,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -243,7 +244,7 @@ const (
 	refusedFile = "refused.json"
 	fileLimit   = 4 << 20
 	// format is the version of device.json. It goes up with each new member.
-	format = 3 // 1 knew no shared secrets of CMC, 2 no keys in tokens
+	format = 4 // 1 knew no shared secrets of CMC, 2 no keys in tokens, 3 not which of them had been certified
 )
 
 // State reads the state; [ErrNone] if there is none.
@@ -275,6 +276,9 @@ func (d *Device) State() (*State, error) {
 	}
 	if s.Current != nil && install.GenerationNumber(s.Current.Generation) == 0 {
 		return nil, &FileError{Path: path, Reason: "this file is damaged: it names no generation; restore it from a backup"}
+	}
+	if file.Format < 4 {
+		s.Spent = slices.Clone(s.Made)
 	}
 	return s, nil
 }

@@ -72,6 +72,7 @@ func (d *Device) publish(ctx context.Context, s *State, b install.Bundle, c Curr
 	c.Serial, c.SHA256 = leaf.SerialNumber.Text(16), hex.EncodeToString(sum[:])
 	c.Names, c.NotBefore, c.NotAfter = namesOf(leaf), leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 	s.Current, s.Pending, s.Undeployed, s.Tries = &c, nil, true, Tries{}
+	d.spendCertified(s)
 	if err := d.save(s); err != nil {
 		return err
 	}
@@ -81,10 +82,8 @@ func (d *Device) publish(ctx context.Context, s *State, b install.Bundle, c Curr
 	if err := durable.Remove(d.path(pendingKey)); err != nil {
 		return err
 	}
-	if err := install.PruneGenerations(d.dir, c.Generation); err != nil {
-		return err
-	}
-	return d.sweep(ctx, s)
+	d.tidy(ctx, s)
+	return nil
 }
 
 // namesOf are the names of a certificate, its common name first when it has no others.

@@ -3,14 +3,8 @@ package device
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"io/fs"
-	"slices"
-	"strings"
 
 	"chancery/est"
 	"chancery/internal/durable"
@@ -157,169 +151,12 @@ func (d *Device) wanted(ctx context.Context, s *State, o *order) (crypto.Signer,
 	if kind == "" && o.Wanted != nil {
 		kind = o.Wanted.Key
 	}
+	spec, err := kindOf(kind)
+	if err != nil {
+		return nil, err
+	}
 	if s.Settings.KeyIn == "" {
-		return newKey(kind)
+		return spec.NewKey()
 	}
-	return d.makeKey(ctx, s, kind)
-}
-
-// errX25519 says that a server wants keys that simple enrolment has no use for.
-var errX25519 = errors.New("the server certifies keys that cannot sign (X25519), which simple enrolment cannot ask for: use chancery est fullcmc, or let the server make the key")
-
-// newKey makes a key of a kind that a person or a server named.
-func newKey(kind string) (crypto.Signer, error) {
-	switch kind {
-	case "ecdsa":
-		kind = "ecdsa-p256"
-	case "rsa":
-		kind = "rsa-3072"
-	case "ecdsa-p521":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "x25519":
-		return nil, errX25519
-	}
-	if spec, err := est.ParseKeySpec(kind); err == nil && spec.Bits > 0 {
-		return rsa.GenerateKey(rand.Reader, spec.Bits)
-	}
-	return install.NewKey(kind)
-}
-
-// defaultLabel is what keys in tokens are called where the place says nothing.
-const defaultLabel = "chancery est"
-
-// makeKey makes a key in the token or TPM of the settings. One that was made in that token
-// and is nobody's, as a crash or a refused request left it, is taken instead.
-func (d *Device) makeKey(ctx context.Context, s *State, kind string) (crypto.Signer, error) {
-	where, err := token.Parse(s.Settings.KeyIn)
-	if err != nil {
-		return nil, err
-	}
-	switch kind {
-	case "", "ecdsa":
-		kind = "ecdsa-p256"
-	case "rsa": // which every TPM has
-		kind = "rsa-2048"
-	case "x25519":
-		return nil, errX25519
-	}
-	ref, err := d.plan(s, where)
-	if err != nil {
-		return nil, err
-	}
-	key, err := d.tokens.Make(ctx, ref, kind)
-	if err == nil && ref.PKCS11 != nil && install.KeyType(key.Public()) != kind { // another kind was wanted then
-		if err = d.sweep(ctx, s); err != nil {
-			return nil, err
-		}
-		if ref, err = d.plan(s, where); err != nil {
-			return nil, err
-		}
-		key, err = d.tokens.Make(ctx, ref, kind)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return key, nil
-}
-
-// plan names the key that is to be made, durably before it is made: one of Made that is
-// nobody's, else a new one, called by the generation that it is for.
-func (d *Device) plan(s *State, where token.Ref) (ref token.Ref, err error) {
-	if where.PKCS11 == nil {
-		return token.Plan(where, "")
-	}
-	spare, err := d.spare(s)
-	if err != nil {
-		return ref, err
-	}
-	for _, ref := range spare {
-		if ref.Place().Same(where) {
-			ref.PIN = where.PIN
-			return ref, nil
-		}
-	}
-	label := where.PKCS11.Object
-	if label == "" {
-		label = defaultLabel
-	}
-	numbers, err := install.Generations(d.dir)
-	if err != nil {
-		return ref, err
-	}
-	if ref, err = token.Plan(where, label+" "+install.GenerationName(append(numbers, 0)[0]+1)); err != nil {
-		return ref, err
-	}
-	s.Made = append(s.Made, ref.String())
-	return ref, d.save(s)
-}
-
-// spare gives the keys that were made in tokens and that nothing here names.
-func (d *Device) spare(s *State) (list []token.Ref, err error) {
-	if len(s.Made) == 0 {
-		return nil, nil
-	}
-	used := map[string]bool{}
-	numbers, err := install.Generations(d.dir)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, n := range numbers {
-		paths = append(paths, d.path(install.GenerationName(n), install.KeyFile))
-	}
-	if s.Pending != nil {
-		paths = append(paths, d.path(pendingKey))
-	}
-	for _, path := range paths {
-		text, err := readFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		ref, named, err := token.ParseFile(text)
-		clear(text)
-		if err != nil {
-			return nil, &FileError{Path: path, Reason: "the key's name in this file cannot be read", Err: err}
-		}
-		if named {
-			used[keyID(ref)] = true
-		}
-	}
-	for _, name := range s.Made {
-		ref, err := token.Parse(name)
-		if err != nil || ref.PKCS11 == nil {
-			return nil, &FileError{Path: d.path(stateFile), Reason: "this file is damaged: a key that was made has no name that can be read", Err: err}
-		}
-		if !used[keyID(ref)] {
-			list = append(list, ref)
-		}
-	}
-	return list, nil
-}
-
-// keyID tells keys in tokens from one another: their ids are random.
-func keyID(ref token.Ref) string {
-	if ref.PKCS11 == nil {
-		return ""
-	}
-	return string(ref.PKCS11.ID)
-}
-
-// sweep deletes the keys from their tokens that nothing here names any more, as those of
-// generations that are gone. What cannot be deleted now is the next time.
-func (d *Device) sweep(ctx context.Context, s *State) error {
-	spare, err := d.spare(s)
-	if err != nil || len(spare) == 0 {
-		return err
-	}
-	for _, ref := range spare {
-		if err := d.tokens.Remove(ctx, ref); err != nil {
-			d.tell(Warned, "an old key is still in its token (%s): %v", strings.TrimSpace(ref.PKCS11.Object), err)
-			continue
-		}
-		s.Made = slices.DeleteFunc(s.Made, func(name string) bool { return name == ref.String() })
-	}
-	return d.save(s)
+	return d.makeKey(ctx, s, spec)
 }

@@ -90,6 +90,9 @@ type State struct {
 	// Made names the keys that were made in tokens, and are deleted there when nothing
 	// needs them any more.
 	Made []string `json:"made,omitempty"`
+	// Spent are those of them that no request takes any more, and which are only to be
+	// deleted: they have had a certificate, or are of a kind that is not wanted.
+	Spent []string `json:"spent,omitempty"`
 
 	anew   bool      // the person said that what is there is to be replaced
 	before *Settings // that [Device.Configure] found
