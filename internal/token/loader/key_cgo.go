@@ -30,7 +30,8 @@ var curves = map[string]struct {
 	"ecdsa-p521": {[]byte{0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23}, elliptic.P521()},
 }
 
-// lengths are the kinds of RSA keys.
+// lengths are the kinds of RSA keys. The names of all kinds are package est's (keyspec.go),
+// which decides what a name leaves open.
 var lengths = map[string]int{"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
 
 // key finds a key or makes one.

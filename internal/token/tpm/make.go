@@ -171,6 +171,7 @@ func template(kind string, password bool) (tpm2.TPMTPublic, error) {
 			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, SignEncrypt: true, NoDA: !password,
 		},
 	}
+	// The names are package est's (keyspec.go), which decides what a name leaves open.
 	curves := map[string]tpm2.TPMECCCurve{"": tpm2.TPMECCNistP256, "ecdsa-p256": tpm2.TPMECCNistP256, "ecdsa-p384": tpm2.TPMECCNistP384, "ecdsa-p521": tpm2.TPMECCNistP521}
 	lengths := map[string]tpm2.TPMKeyBits{"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
 	if curve, is := curves[kind]; is {
