@@ -50,6 +50,8 @@ var (
 	ErrAlgorithm   = errors.New("the algorithm is not supported")
 	ErrPermissions = errors.New("others can read or change it")
 	ErrSecret      = errors.New("the secret cannot be read")
+	// ErrNoFile comes with ErrSecret: a pipe, a directory or a device was named.
+	ErrNoFile = errors.New("is no regular file")
 	// ErrNoCredentials comes with ErrSecret: systemd gave this process none.
 	ErrNoCredentials = errors.New("there are no systemd credentials here")
 	ErrSealed        = errors.New("the sealed value cannot be opened: it was changed, moved, or sealed under another key")

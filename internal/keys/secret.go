@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"chancery/internal/owned"
 )
@@ -98,7 +99,8 @@ const shareable = 0o007
 //
 // One line break at the end is not part of it. Other forms are refused, the
 // environment in particular: every process of the user can read it, and crash
-// reports carry it along. Errors are [ErrSecret], [ErrNoCredentials] and [ErrPermissions].
+// reports carry it along. Errors are [ErrSecret], [ErrNoFile],
+// [ErrNoCredentials] and [ErrPermissions].
 func ReadSecret(spec string) (Secret, error) {
 	form, what, _ := strings.Cut(spec, ":")
 	switch {
@@ -121,7 +123,8 @@ func ReadSecret(spec string) (Secret, error) {
 // readSecretFile reads a file on which none of the forbidden permission bits
 // may be set.
 func readSecretFile(path string, forbidden fs.FileMode) (Secret, error) {
-	f, err := os.Open(path)
+	// A pipe that nobody writes to would keep an ordinary open waiting for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return Secret{}, fmt.Errorf("%w: %w", ErrSecret, err)
 	}
@@ -131,15 +134,11 @@ func readSecretFile(path string, forbidden fs.FileMode) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: %w", ErrSecret, err)
 	}
 	if !info.Mode().IsRegular() {
-		return Secret{}, fmt.Errorf("%w: %s is not a file", ErrSecret, path)
+		return Secret{}, fmt.Errorf("%w: %s %w, but %s; write the secret into a file of mode 0600", ErrSecret, path, ErrNoFile, kindOf(info.Mode()))
 	}
 	if info.Mode().Perm()&forbidden != 0 {
-		mode := "600"
-		if forbidden == shareable {
-			mode = "o="
-		}
-		return Secret{}, fmt.Errorf("%s: %w (its mode is %04o); run chmod %s %s, and replace the secret if somebody may have seen it",
-			path, ErrPermissions, info.Mode().Perm(), mode, path)
+		return Secret{}, fmt.Errorf("%s: %w (its mode is %04o); run chmod 600 %s, and replace the secret if somebody may have seen it",
+			path, ErrPermissions, info.Mode().Perm(), path)
 	}
 	if err := owned.Opened(f); err != nil {
 		return Secret{}, fmt.Errorf("%w: %w", ErrPermissions, err)
@@ -159,6 +158,17 @@ func readSecretFile(path string, forbidden fs.FileMode) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: %s is empty or larger than %d octets", ErrSecret, path, secretLimit)
 	}
 	return hide(value), nil
+}
+
+// kindOf says what is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	}
+	return "a device or the like"
 }
 
 // missing says whether a file is not there.

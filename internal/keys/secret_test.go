@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -61,7 +62,7 @@ func TestReadSecret(t *testing.T) {
 			t.Error("a secret in the wrong place is repeated in the error")
 		}
 	}
-	if _, err := ReadSecret("file:" + file("h", "x", 0o644)); err == nil || !strings.Contains(err.Error(), "chmod o= ") {
+	if _, err := ReadSecret("file:" + file("h", "x", 0o644)); err == nil || !strings.Contains(err.Error(), "chmod 600 ") {
 		t.Errorf("no advice in %v", err)
 	}
 	if os.Geteuid() == 0 {
@@ -76,6 +77,20 @@ func TestReadSecret(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	if _, err := ReadSecret("credential:group"); !errors.Is(err, ErrSecret) {
 		t.Errorf("without credentials: %v", err)
+	}
+}
+
+// What is no file is refused, and a pipe that nobody writes to is not waited for.
+func TestSecretOfNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, what := range map[string]string{pipe: "a pipe", t.TempDir(): "a directory", os.DevNull: "a device"} {
+		_, err := ReadSecret("file:" + path)
+		if !errors.Is(err, ErrSecret) || !errors.Is(err, ErrNoFile) || !strings.Contains(err.Error(), path+" is no regular file, but "+what) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 
