@@ -95,7 +95,7 @@ func (p *program) macKey(file string, stdin bool) (string, error) {
 	const limit = 8 << 10
 	switch {
 	case file != "":
-		f, err := os.Open(file)
+		f, err := openGiven(file)
 		if err != nil {
 			if broken, ok := errors.AsType[*os.PathError](err); ok {
 				err = broken.Err

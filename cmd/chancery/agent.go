@@ -125,9 +125,8 @@ func (p *program) openAgentClient(ctx context.Context, observe func(enroll.Event
 }
 
 func (p *program) runAgent(ctx context.Context, once bool) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

@@ -195,13 +195,20 @@ func (p *program) closeClient(ctx context.Context, c *client.Client) {
 	}
 }
 
+// untilSignal gives a context that ends with the first SIGINT or SIGTERM. From then on a
+// second one ends the process at once, whatever it waits for, a start or a stop.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
 // interruptible lets Ctrl-C and SIGTERM end a run in order: answers to challenges are
 // taken away, and an order under way is kept for the next run. A second one ends at once.
 func interruptible(do func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := untilSignal(cmd.Context())
 		defer stop()
-		context.AfterFunc(ctx, stop)
 		cmd.SetContext(ctx)
 		return do(cmd, args)
 	}

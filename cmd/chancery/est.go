@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"chancery/est"
 	"chancery/internal/conform"
@@ -173,11 +174,17 @@ func (e *estError) next() string {
 	refused, server := errors.AsType[*est.ServerError](e.err)
 	_, busy := errors.AsType[*durable.BusyError](e.err)
 	_, changed := errors.AsType[*est.MismatchError](e.err)
+	_, login := errors.AsType[*est.LoginError](e.err)
+	missing, answered := errors.AsType[*est.StatusError](e.err)
 	switch {
 	case errors.Is(e.err, device.ErrNobody):
 		return "\nAsk the CA's people for the fingerprint of its root and give it: --fingerprint sha256:HEX (where the CA is a chancery: chancery ca root --fingerprint)"
 	case errors.Is(e.err, device.ErrNone):
-		return "\nEnrol first: chancery est enroll --server URL --name NAME --dir DIR"
+		return "\nEnrol first: chancery est enroll --server URL --name NAME --dir DIR, and what shows who asks: --user NAME --password-file FILE, or --with-cert FILE --with-key FILE"
+	case login:
+		return "\nA user and password are given by --user NAME --password-file FILE (- is standard input), a certificate by --with-cert FILE --with-key FILE"
+	case answered && missing.Missing() && missing.Operation == est.SimpleReenroll:
+		return "\nGet another certificate instead: chancery est enroll --dir DIR --anew, or where the server makes the key chancery est serverkeygen --dir DIR --anew"
 	case server && refused.Why == est.OnlyImplicit:
 		return "\nThe switches are --keep-implicit, and --allow-implicit-secrets for passwords and keys"
 	case unreachable(e.err):
@@ -337,9 +344,16 @@ func (p *program) estAsk(f *estFlags) (device.Ask, error) {
 	}
 	if f.revocation != "" {
 		a.Revocation, a.Where.Revocation, err = p.estSecret(f.revocation, "")
+		if n := utf8.RuneCountInString(string(a.Revocation)); err == nil && n < leastRevocation {
+			err = badInput("--revocation-file: the secret has %d characters, and whoever guesses it revokes the certificate: %d are the least; make one with: openssl rand -hex 16", n, leastRevocation)
+		}
 	}
 	return a, err
 }
+
+// leastRevocation is how many characters a secret that revokes a certificate has; our
+// server refuses shorter ones, too.
+const leastRevocation = 12
 
 // estSecret reads a secret from a file, standard input, a credential, or the terminal, and
 // gives where another process finds it; "" if it does not.
@@ -360,6 +374,9 @@ func (p *program) estSecret(from, prompt string) (est.Password, string, error) {
 		from = "file:" + full
 	}
 	secret, err := keys.ReadSecret(from)
+	if errors.Is(err, keys.ErrNoFile) {
+		return "", "", badInput("%v, or give - instead of its name and write the secret to standard input, as --password-file - does", err)
+	}
 	if err != nil {
 		return "", "", badInput("%v", err)
 	}

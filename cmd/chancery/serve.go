@@ -47,7 +47,7 @@ func (p *program) runServer(ctx context.Context, listen string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -69,7 +69,6 @@ func (p *program) runServer(ctx context.Context, listen string) error {
 		case err = <-failed:
 			return closeDaemon(d, err)
 		case <-ctx.Done():
-			stop() // a second signal ends the process at once
 			o.Logger.Info("stopping: requests under way may end", "within", drainTime)
 			return closeDaemon(d, nil)
 		}

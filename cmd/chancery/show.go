@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -94,12 +95,18 @@ const inputLimit = 700 << 10
 // readInput reads a small file, or standard input for "-".
 func (p *program) readInput(name string) ([]byte, error) { return p.readUpTo(name, inputLimit) }
 
+// openGiven opens what somebody named to be read. A pipe to which nobody writes is empty,
+// and is not waited for: nothing could interrupt that.
+func openGiven(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+}
+
 // readUpTo is readInput with a limit in octets.
 func (p *program) readUpTo(name string, limit int) ([]byte, error) {
 	if name == "-" {
 		return readAll(name, p.in, limit)
 	}
-	file, err := os.Open(name)
+	file, err := openGiven(name)
 	if err != nil {
 		return nil, badInput("%v", err)
 	}
@@ -117,7 +124,7 @@ func (p *program) readJudged(name string) (text []byte, whose, err error) {
 		text, err = p.readInput(name)
 		return text, errPiped, err
 	}
-	file, err := os.Open(name)
+	file, err := openGiven(name)
 	if err != nil {
 		return nil, nil, badInput("%v", err)
 	}
@@ -139,13 +146,27 @@ func readAll(name string, from io.Reader, limit int) ([]byte, error) {
 	return text, nil
 }
 
+// readPresent gives what a file has that is to be written; a pipe there is not waited for.
+func readPresent(name string) ([]byte, error) {
+	file, err := openGiven(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	return io.ReadAll(file)
+}
+
 // mayWrite refuses, before anything is done, a file that cannot be written or
 // that holds a private key.
 func mayWrite(name string) error {
 	if name == "" {
 		return nil
 	}
-	if old, err := os.ReadFile(name); err == nil && bytes.Contains(old, []byte("PRIVATE KEY")) {
+	if old, err := readPresent(name); err == nil && bytes.Contains(old, []byte("PRIVATE KEY")) {
 		return badInput("%s holds a private key and is not overwritten; choose another --out", name)
 	}
 	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
