@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdh"
@@ -41,7 +42,8 @@ func (k KeyWanted) GoString() string { return k.String() }
 // KeyShown is a device key as est.key.list shows it.
 type KeyShown struct {
 	Kind    KeyKind   `json:"kind"`
-	ID      string    `json:"id"` // hex
+	ID      string    `json:"id"`             // hex
+	Text    string    `json:"text,omitempty"` // the same as a text, if [est.ParseKeyIdentifier] takes it for that; "": it is none
 	Key     string    `json:"key"`
 	Comment string    `json:"comment,omitempty"`
 	Created time.Time `json:"created"`
@@ -170,10 +172,30 @@ func canReceive(key crypto.PublicKey) error {
 }
 
 func keyShown(k *DeviceKey) KeyShown {
-	out := KeyShown{Kind: k.Kind, ID: hex.EncodeToString(k.ID), Comment: k.Comment, Created: k.Created}
+	out := KeyShown{Kind: k.Kind, ID: hex.EncodeToString(k.ID), Text: identifierText(k.ID), Comment: k.Comment, Created: k.Created}
 	out.Key = "AES"
 	if k.Kind == Asymmetric {
 		out.Key = publicShown(k.Public)
+	}
+	return out
+}
+
+// identifierText gives an identifier as the text by which people name it; "" if none does.
+func identifierText(id []byte) string {
+	text := string(id)
+	if octets, err := est.ParseKeyIdentifier(text); err != nil || !bytes.Equal(octets, id) || strings.ContainsFunc(text, unprintable) {
+		return ""
+	}
+	return text
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// identifierShown writes an identifier for people: in hex, and as a text where it is one.
+func identifierShown(id []byte) string {
+	out := shortHex(id)
+	if text := identifierText(id); text != "" {
+		out += fmt.Sprintf(" (%q)", text)
 	}
 	return out
 }

@@ -92,7 +92,7 @@ func capabilities(req *est.Parsed) (cms.Capabilities, error) {
 // unknownKey is the answer to an identifier that nothing is found for (RFC 7030
 // §4.4.1.1 and §4.4.1.2: the request MUST be terminated).
 func unknownKey(id []byte) error {
-	return refuse(http.StatusForbidden, "the key with the identifier %s is not known here; have it registered: chancery est key add", shortHex(id))
+	return refuse(http.StatusForbidden, "the key with the identifier %s is not known here; have it registered: chancery est key add", identifierShown(id))
 }
 
 // toSymmetric finds the shared key (RFC 7030 §4.4.1.1).
@@ -152,7 +152,7 @@ func (s *Server) toPublic(ctx context.Context, to *shelter, id []byte, able cms.
 		return err
 	}
 	if cms.Strength(key) < leastRecipient {
-		return refuse(http.StatusForbidden, "nothing is encrypted to the key %s: it is of a kind that can only sign, or weaker than %d bits; register an RSA key from 2048 bits, or one for ECDH", shortHex(id), leastRecipient)
+		return refuse(http.StatusForbidden, "nothing is encrypted to the key %s: it is of a kind that can only sign, or weaker than %d bits; register an RSA key from 2048 bits, or one for ECDH", identifierShown(id), leastRecipient)
 	}
 	suite, err := choose(able, key)
 	if err != nil {

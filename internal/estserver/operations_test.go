@@ -417,3 +417,23 @@ func certificateFor(t *testing.T, key crypto.PublicKey, use x509.KeyUsage) strin
 	}
 	return pemBlock("CERTIFICATE", der)
 }
+
+// TestKeysNamedByText: an identifier that people wrote as a text is shown as one besides.
+func TestKeysNamedByText(t *testing.T) {
+	w := newWorld(t, nil, plainLabel())
+	o := w.office()
+	for id, want := range map[string]string{
+		"device-17": "device-17", "größer": "größer", "a b": "a b",
+		"00:AA": "", "hex:6465766963652d3138": "device-18",
+		"hex:3031":   "", // "01" is hex itself
+		"hex:61200a": "", "hex:1b5b316d61": "", "hex:e280ae61": "", "hex:2061": "", "hex:ff": "",
+	} {
+		got := done[estserver.KeyWanted, estserver.KeyShown](o, "est.key.add", estserver.KeyWanted{ID: id, Key: []byte("0123456789abcdef")})
+		if got.Text != want {
+			t.Errorf("%q is shown as %q", id, got.Text)
+		}
+		if want != "" {
+			done[estserver.KeyNamed, struct{}](o, "est.key.remove", estserver.KeyNamed{Kind: estserver.Symmetric, ID: got.Text})
+		}
+	}
+}
