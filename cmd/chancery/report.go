@@ -9,6 +9,7 @@ import (
 	"chancery/internal/ca"
 	"chancery/internal/config"
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/settings"
 	"chancery/internal/enroll/vault"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,9 @@ func statusOf(err error) int {
 			admin.Invalid: exitUsage, admin.NotFound: exitNotFound, admin.Conflict: exitRefused,
 			admin.Denied: exitRefused, admin.Unavailable: exitLater, admin.Internal: exitFailed,
 		}[told.Kind]
+	}
+	if errors.Is(err, config.ErrNone) || errors.Is(err, settings.ErrNone) {
+		return exitNotFound
 	}
 	mistake, usage := errors.AsType[*usageError](err)
 	if usage && mistake.cmd.Annotations[endsAsRun] != "" {

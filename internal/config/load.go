@@ -19,9 +19,12 @@ type Overrides struct {
 	Listen string // --listen: the public HTTPS address
 }
 
+// ErrNone says that the file that was named is not there.
+var ErrNone = errors.New("no configuration")
+
 // Load reads the file at path ("" = none), then the environment (as os.Environ
 // gives it; CHANCERY_LISTEN_PUBLIC sets listen.public), then overrides, and
-// checks the whole. The error is Problems with everything found, an [owned.Refusal]
+// checks the whole. The error is Problems with everything found, [ErrNone], an [owned.Refusal]
 // of a file that others may change, or what the file system says. A Config is returned only without error.
 func Load(path string, overrides Overrides, environ []string) (*Config, []Warning, error) {
 	if path == "" {
@@ -30,7 +33,7 @@ func Load(path string, overrides Overrides, environ []string) (*Config, []Warnin
 	text, err := owned.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fmt.Errorf("no configuration at %s: write one (\"chancery config show --effective\" prints a start), or leave --config away: %w", path, err)
+		return nil, nil, fmt.Errorf("%w at %s: write one (\"chancery config show --effective\" prints a start), or leave --config away: %w", ErrNone, path, err)
 	case err != nil:
 		return nil, nil, fmt.Errorf("configuration: %w", err)
 	}

@@ -82,9 +82,12 @@ func Place(environ []string) string {
 	return "/etc/chancery/client.toml"
 }
 
+// ErrNone says that the file that was named is not there.
+var ErrNone = errors.New("no settings")
+
 // Load reads the file at path and checks the whole. "" is the one at Place, and
 // the default settings if there is none there. The error is Problems with what
-// was found, an [owned.Refusal] of a file that others may change, as it names commands,
+// was found, [ErrNone], an [owned.Refusal] of a file that others may change, as it names commands,
 // or what the file system says.
 func Load(path string, environ []string) (*Settings, error) {
 	asked := path != ""
@@ -96,7 +99,7 @@ func Load(path string, environ []string) (*Settings, error) {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 		return Default(environ), nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("no settings at %s: write them, or leave --config away: %w", path, err)
+		return nil, fmt.Errorf("%w at %s: write them, or leave --config away: %w", ErrNone, path, err)
 	case err != nil:
 		return nil, fmt.Errorf("settings: %w", err)
 	}
