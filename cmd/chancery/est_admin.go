@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +60,7 @@ func (p *program) estLabel() *cobra.Command {
 func grantFlags(cmd *cobra.Command, in *estserver.Grant, expires *string) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&in.Labels, "label", nil, "count under this `LABEL` only, and others that are named so; \"\" is no label (default everywhere)")
-	flags.StringArrayVar(&in.Names, "name", nil, "what it may enrol, as the `PATTERN`s of est.label's names: *.iot.example, CN=*, … (default what its label says)")
+	flags.StringArrayVar(&in.Names, "name", nil, "what it may enrol, instead of what its label says: a `PATTERN` as in est.label's names, *.iot.example, CN=*, …; may be repeated (default what its label says)")
 	flags.StringVar(expires, "expires", "", "good until this `TIME`: 2027-01-31, an RFC 3339 time, or 30d (default for ever)")
 }
 
@@ -148,11 +150,31 @@ func (p *program) estUserList() *cobra.Command {
 				fmt.Fprintln(w, "USER\tCREATED\tEXPIRES\tLABELS\tNAMES\tDIGEST")
 				for _, u := range all.Users {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", orDash(u.User), day(u.Created), orDash(day(u.Expires)), labelsOf(u.Labels),
-						orDash(strings.Join(u.Names, " ")), orDash(strings.Join(u.Digest, " ")))
+						mayShown(u.Names, u.May), orDash(strings.Join(u.Digest, " ")))
 				}
 			})
 		},
 	}
+}
+
+// mayShown writes what a password may enrol: its own patterns, or those of its labels,
+// with the label before them where they are not the same everywhere.
+func mayShown(own []string, may estserver.May) string {
+	if len(own) > 0 {
+		return strings.Join(own, " ")
+	}
+	var parts, texts []string
+	for _, label := range slices.Sorted(maps.Keys(may)) {
+		text := strings.Join(may[label], " ")
+		if text == "" {
+			text = "what an approver lets pass"
+		}
+		parts, texts = append(parts, labelsOf([]string{label})+": "+text), append(texts, text)
+	}
+	if texts = slices.Compact(texts); len(texts) == 1 {
+		return texts[0]
+	}
+	return orDash(strings.Join(parts, "; "))
 }
 
 // labelsOf writes where a password counts.
@@ -247,7 +269,7 @@ func (p *program) estOneTimeList() *cobra.Command {
 				fmt.Fprintln(w, "ID\tSTATE\tUSER\tCREATED\tEXPIRES\tLABELS\tNAMES\tDIGEST\tCERTIFICATE")
 				for _, c := range all.Passwords {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, orDash(c.User), moment(c.Created), orDash(moment(c.Expires)), labelsOf(c.Labels),
-						orDash(strings.Join(c.Names, " ")), orDash(strings.Join(c.Digest, " ")), orDash(c.Serial))
+						mayShown(c.Names, c.May), orDash(strings.Join(c.Digest, " ")), orDash(c.Serial))
 				}
 			})
 		},

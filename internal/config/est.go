@@ -67,7 +67,8 @@ type Label struct {
 	// What may be asked for: "own" (what the certificate that authenticates has),
 	// "*.iot.example", "gw.iot.example", "{serial}.iot.example", "{cn}", "{user}",
 	// "192.0.2.0/24", "CN=*", "uri:urn:dev:*", "*" (everything). [] = ["own"], and with
-	// manual whatever an approver lets pass. A password may have patterns of its own.
+	// manual whatever an approver lets pass. Patterns of a password's
+	// own (--name) stand instead of these.
 	Names []string `toml:"names"`
 	// A person approves each certificate: "chancery est requests". Who renews his own,
 	// with its subject and names, by showing it, needs no word again.

@@ -166,7 +166,12 @@ func (s *Server) oneTime(c *call, user, password string) (*Credential, error) {
 
 // counts tells whether a credential is good now and under the label.
 func (k *Credential) counts(c *call) bool {
-	return (k.Expires.IsZero() || c.now.Before(k.Expires)) && (len(k.Labels) == 0 || slices.Contains(k.Labels, c.label.Name))
+	return (k.Expires.IsZero() || c.now.Before(k.Expires)) && k.under(c.label)
+}
+
+// under tells whether a credential is for the label.
+func (k *Credential) under(l *Label) bool {
+	return len(k.Labels) == 0 || slices.Contains(k.Labels, l.Name)
 }
 
 // secrets adds the passwords that stand in the request itself: RFC 7894's otpChallenge

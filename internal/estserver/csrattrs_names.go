@@ -35,7 +35,7 @@ func (s *Server) nameDemands(c *call, p ca.Demands, d *est.Demand) error {
 		return sameNames(own, d)
 	}
 	may := c.policyOf(nil)
-	if c.who.RA || c.label.Manual && len(c.label.Names) == 0 {
+	if c.who.RA || c.anythingApproved() {
 		may = policy{} // it asks for others, or for whatever the approver lets pass
 	}
 	words := slices.Clone(p.SubjectRequire)
@@ -172,12 +172,12 @@ func place(word string) int {
 
 // onlyOwn tells whether who asks may have nothing but what its certificate has.
 func onlyOwn(c *call) bool {
-	for _, text := range c.label.Names {
+	for _, text := range c.patterns() {
 		if text != ownNames {
 			return false
 		}
 	}
-	return c.who.Credential == nil && (len(c.label.Names) > 0 || !c.label.Manual) && !c.label.ChangeSubject
+	return c.who.Credential == nil && !c.anythingApproved() && !c.label.ChangeSubject
 }
 
 // sameNames demands the subject and the names of a certificate of ours: what renews it

@@ -101,7 +101,7 @@ func (c *call) mayRenew(r *ca.Record, cert *x509.Certificate) bool {
 		return true
 	case c.who.Expired:
 		return false
-	case c.label.anythingApproved():
+	case c.anythingApproved():
 		return c.had(r) || c.who.Record != nil && len(cert.Subject.Names) > 0 && ca.SameName(cert.RawSubject, c.who.Certificate.RawSubject)
 	}
 	return len(c.policyOf(nil).beyond(r.Names, holdingOf(cert).subject)) == 0

@@ -23,7 +23,7 @@ import (
 // TestFullCMCEnrols: PKCS #10 and CRMF, by each way of saying who asks.
 func TestFullCMCEnrols(t *testing.T) {
 	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.Names = []string{"own", "*.iot.example"} }))
-	w.shares("alice", "correct horse", "*.alice.example", "CN=*")
+	w.shares("alice", "correct horse", "*.iot.example", "CN=*") // instead of the label's
 	for name, make := range map[string]func(l *letter, k crypto.Signer) string{
 		"signed by a holder": func(l *letter, _ crypto.Signer) string { l.by(w.device); return "certificate:" },
 		"signed by a holder who encloses nothing": func(l *letter, _ crypto.Signer) string {

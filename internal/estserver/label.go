@@ -109,9 +109,6 @@ func (l *Label) takes(m Means) bool {
 	return slices.ContainsFunc(l.Accept, func(w Way) bool { return slices.Contains(w, m) })
 }
 
-// anythingApproved tells whether an approver's word stands for any name.
-func (l *Label) anythingApproved() bool { return l.Manual && len(l.Names) == 0 }
-
 // holders are the profiles whose certificates authenticate.
 func (l *Label) holders() []string {
 	if len(l.Holders) == 0 {

@@ -65,10 +65,26 @@ type policy struct {
 	fields  map[string]string
 }
 
+// patterns are those that hold for who asks: of the password that was shown, if it has its
+// own, they stand instead of the label's, or they would bound nothing. Of a one-time
+// password beside a user's the one-time password's come first: it is for one certificate.
+func (c *call) patterns() []string {
+	for _, k := range []*Credential{c.who.OneTime, c.who.Credential} {
+		if k != nil && len(k.Names) > 0 {
+			return k.Names
+		}
+	}
+	return c.label.Names
+}
+
+// anythingApproved tells whether an approver's word stands for any name: no pattern is
+// said, neither of the label nor of the password.
+func (c *call) anythingApproved() bool { return c.label.Manual && len(c.patterns()) == 0 }
+
 // policyOf collects the grounds: for a registration authority what the label lets it
 // ask for others, and nothing of its own; for anybody else what the certificate and
-// the user have, as far as the label's patterns let it pass, and what the certificate has
-// that is renewed, nil: nothing.
+// the user have, as far as the patterns let it pass that hold for who asks, and what the
+// certificate has that is renewed, nil: nothing.
 func (c *call) policyOf(renews *holding) policy {
 	who := c.who
 	p := policy{fields: map[string]string{}}
@@ -85,7 +101,7 @@ func (c *call) policyOf(renews *holding) policy {
 		add(c.label.RANames, nil, byRA)
 		return p
 	}
-	patterns := c.label.Names
+	patterns := c.patterns()
 	if len(patterns) == 0 {
 		patterns = []string{ownNames}
 	}
@@ -106,10 +122,6 @@ func (c *call) policyOf(renews *holding) policy {
 		if slices.Contains(patterns, ownNames) {
 			add([]string{ownNames}, &holding{subject: ca.Subject{CommonName: who.Credential.User}}, byPassword)
 		}
-		add(who.Credential.Names, nil, byPassword)
-	}
-	if who.OneTime != nil {
-		add(who.OneTime.Names, nil, byPassword)
 	}
 	add(slices.DeleteFunc(slices.Clone(patterns), func(t string) bool { return t == ownNames }), nil, methods...)
 	if renews != nil {
@@ -160,10 +172,10 @@ func (h *holding) has(word, value string) bool {
 
 // authorise checks everything that is asked for against the policy and gives the
 // evidence for each name. What is refused is named. An approver's word stands for what
-// no ground lets pass, if the label names no patterns of its own.
+// no ground lets pass, if neither the label nor the password says patterns.
 func (c *call) authorise(ask *Ask, renews *holding) ([]ca.Evidence, error) {
 	p := c.policyOf(renews)
-	approver := c.label.anythingApproved()
+	approver := c.anythingApproved()
 	var evidence []ca.Evidence
 	for _, n := range ask.Names {
 		methods, detail := p.lets(n)

@@ -23,7 +23,7 @@ const maxPatterns = 100
 type Grant struct {
 	User    string    `json:"user"`             // "" for a password without a user name
 	Labels  []string  `json:"labels,omitempty"` // where it counts; none: everywhere
-	Names   []string  `json:"names,omitempty"`  // patterns of what it may enrol; see est.label's names
+	Names   []string  `json:"names,omitempty"`  // patterns of what it may enrol, instead of est.label's names; none: those
 	Expires time.Time `json:"expires,omitzero"` // RFC 3339; never without
 }
 
@@ -209,6 +209,7 @@ func (s *Server) hasRoom(ctx context.Context, in OneTimeWanted) error {
 type UserShown struct {
 	ID string `json:"id"`
 	Grant
+	May     May       `json:"may"`
 	Created time.Time `json:"created"`
 	Digest  []string  `json:"digest"` // the algorithms by which it can log in by Digest in the present realm
 	Ended   bool      `json:"ended,omitempty"`
@@ -233,9 +234,35 @@ func (s *Server) listUsers(ctx context.Context, _ admin.Caller, in Page) (UsersS
 		if c.OneTime {
 			continue
 		}
-		out.Users = append(out.Users, UserShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: s.digestsOf(c), Ended: c.ended(s.Clock())})
+		out.Users = append(out.Users, UserShown{ID: c.ID, Grant: grantOf(c), May: s.may(c), Created: c.Created, Digest: s.digestsOf(c), Ended: c.ended(s.Clock())})
 	}
 	return out, err
+}
+
+// May is what a password may enrol: by the label's name the patterns that hold for it
+// there, of the labels that take passwords of its kind. An empty list is whatever an
+// approver lets pass.
+type May map[string][]string
+
+// may gives what a password may enrol, by its own patterns or by its labels'.
+func (s *Server) may(k *Credential) May {
+	out, kind := May{}, ByPassword
+	if k.OneTime {
+		kind = ByOneTime
+	}
+	for i := range s.Labels {
+		l := &s.Labels[i]
+		if !l.takes(kind) || !k.under(l) {
+			continue
+		}
+		asks := call{label: l, who: Identity{Credential: k}}
+		list := append([]string{}, asks.patterns()...)
+		if len(list) == 0 && !asks.anythingApproved() {
+			list = []string{ownNames}
+		}
+		out[l.Name] = list
+	}
+	return out
 }
 
 func grantOf(c *Credential) Grant {
@@ -273,6 +300,7 @@ const (
 type OneTimeShown struct {
 	ID string `json:"id"`
 	Grant
+	May     May       `json:"may"`
 	Created time.Time `json:"created"`
 	Digest  []string  `json:"digest"` // as UserShown has it
 	State   string    `json:"state"`
@@ -310,7 +338,7 @@ func (s *Server) listOneTime(ctx context.Context, _ admin.Caller, in Page) (OneT
 }
 
 func (s *Server) oneTimeShown(ctx context.Context, c *Credential) (OneTimeShown, error) {
-	one := OneTimeShown{ID: c.ID, Grant: grantOf(c), Created: c.Created, Digest: s.digestsOf(c), State: StateUnused, Request: c.Request}
+	one := OneTimeShown{ID: c.ID, Grant: grantOf(c), May: s.may(c), Created: c.Created, Digest: s.digestsOf(c), State: StateUnused, Request: c.Request}
 	r, err := s.Ledger.ByRequest(ctx, oneTimeID(c.ID))
 	switch {
 	case err == nil:

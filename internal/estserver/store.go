@@ -186,7 +186,7 @@ type Credential struct {
 	User    string   // "" for a password without a user name (RFC 7030 §3.2.3)
 	OneTime bool     // good for one certificate (RFC 7030 §6)
 	Labels  []string // where it counts; empty: under every label that takes its kind
-	Names   []string // patterns of names and common names that it may enrol
+	Names   []string // patterns of what it may enrol, instead of the label's; empty: the label's
 	Hash    string   // of a standing password: argon2id
 	Digest  []byte   // of a one-time password: SHA-256, as it is random
 	// HA1 has RFC 7616's H(user:realm:password) by algorithm ("MD5", "SHA-256"), hex;
