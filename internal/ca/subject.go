@@ -3,9 +3,13 @@ package ca
 import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // attributes gives each attribute's word in profiles and its value.
@@ -59,6 +63,10 @@ func (r subjectRules) admit(s Subject) error {
 			return Errorf(Denied, "this profile does not take the subject attribute %s", word)
 		case r.Only[word] != nil && !slices.Contains(r.Only[word], value):
 			return Errorf(Denied, "this profile takes no such %s as %q; it takes %s", word, clip(value), strings.Join(r.Only[word], ", "))
+		case strings.ContainsFunc(value, unicode.IsControl):
+			return Errorf(Invalid, "the subject attribute %s has a control character", word)
+		case word == "common_name" && strings.TrimSpace(value) != value:
+			return Errorf(Invalid, "the common name %q begins or ends with a space", clip(value))
 		case !utf8.ValidString(value) || utf8.RuneCountInString(value) > attributeBounds[word]:
 			return Errorf(Invalid, "the subject attribute %s is longer than %d characters or not UTF-8", word, attributeBounds[word])
 		}
@@ -72,16 +80,42 @@ func (r subjectRules) named(s Subject, names []Identifier) error {
 	if s.CommonName == "" {
 		return nil
 	}
-	host, err := DNS(s.CommonName)
-	if err != nil {
-		host, err = IP(s.CommonName)
-	}
-	speaksOfHost := err == nil && strings.ContainsAny(host.Value(), ".:")
+	host, speaksOfHost := hostMeant(s.CommonName)
 	if (speaksOfHost || r.CommonName == "first-name") && !slices.Contains(names, host) {
 		return Errorf(BadName, "the common name %q is not among the names of the certificate; add it to them, or leave it out of the subject", clip(s.CommonName))
 	}
 	return nil
 }
+
+// hostMeant gives the host or address that somebody may read in a text, and whether the
+// text speaks of one at all; the zero identifier where it is none that can be certified.
+// Programs compare names with dots at the end, in other letters or in Unicode, and with
+// stars or escapes in them: "bank.example." is "bank.example". An underscore is in no
+// host name (RFC 952), and some devices are called so. A single word
+// speaks of no host, but for "localhost".
+func hostMeant(text string) (Identifier, bool) {
+	bare := strings.Trim(strings.Trim(strings.TrimFunc(text, func(r rune) bool {
+		return r == '.' || unicode.IsSpace(r) || unicode.IsControl(r)
+	}), "[]"), ".")
+	if addr, err := netip.ParseAddr(bare); err == nil {
+		host, _ := IP(addr.Unmap().WithZone("").String())
+		return host, true
+	}
+	if ascii, err := readNames.ToASCII(bare); err == nil {
+		bare = ascii
+	}
+	if host, err := DNS(bare); err == nil {
+		return host, strings.Contains(host.Value(), ".") || host.Value() == "localhost"
+	}
+	last := bare[strings.LastIndexByte(bare, '.')+1:]
+	strange := strings.ContainsFunc(bare, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-*%", r)
+	})
+	return Identifier{}, len(last) < len(bare) && !strange && !numeric(last)
+}
+
+// readNames reads host names as browsers do (UTS #46), and refuses as little as it can.
+var readNames = idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
 
 // name gives the certificate's subject: what was asked, with the common name
 // that the profile wants. A name that does not fit in 64 characters stays in

@@ -38,3 +38,22 @@ func TestStrangeAttributes(t *testing.T) {
 		t.Errorf("%s: %s", got.Status, got.words())
 	}
 }
+
+// TestNearlyHostsAreNoCommonNames: what "CN=*" lets pass is no way around the names.
+func TestNearlyHostsAreNoCommonNames(t *testing.T) {
+	plain := plainLabel()
+	plain.Names = []string{"own", "*.iot.example", "CN=*"}
+	w := newWorld(t, nil, plain)
+	w.standing("alice", "p")
+	before := w.issued()
+	for _, cn := range []string{"bank.example", "bank.example.", "bank.example ", "BANK.EXAMPLE.", "bänk.example", "localhost", "bank.example%00.iot.example", "bank.example\x00.iot.example"} {
+		for _, names := range [][]string{nil, {"a.iot.example"}} {
+			if got := w.basic("alice", "p").post("simpleenroll", asking(cn, names...).der(t)); got.StatusCode < 400 || got.StatusCode >= 500 {
+				t.Errorf("%q with %v: %s", cn, names, got.Status)
+			}
+		}
+	}
+	if n := w.issued(); n != before {
+		t.Errorf("%d certificates were issued", n-before)
+	}
+}
