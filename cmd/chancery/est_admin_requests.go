@@ -104,7 +104,7 @@ func (p *program) estDecide(verb, short string) *cobra.Command {
 			if err := p.showESTRequest(r); err != nil || p.json {
 				return err
 			}
-			fmt.Fprintf(p.out, "\nThe device hears it when it repeats its request: by itself while chancery est enroll or\nest agent runs there, otherwise by the same command again.\n")
+			fmt.Fprintf(p.out, "\nThe device hears it when it repeats its request: by itself while chancery est enroll or\nest agent runs there, otherwise by the same command again. It does not ask before the time\nthat it was told, which is retry_after (5 minutes, unless the configuration says otherwise)\nafter it asked last, and says when that is.\n")
 			return nil
 		},
 	}

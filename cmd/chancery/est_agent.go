@@ -26,7 +26,8 @@ It needs no flags but the directory: all else is as "chancery est enroll" was to
 systemd service of it is Type=notify; docs/est-client.md has a unit.
 
 Exit status: 0 told to end, or with --once nothing fails; 2 with --once: something fails,
-but the certificate is good; 3 there is none, or it has ended or was revoked.`
+but the certificate is good; 3 there is none, or it has ended or was revoked; 6 there is
+none yet, as the request for it waits for a decision.`
 
 func (p *program) estAgent() *cobra.Command {
 	var f estFlags
@@ -93,9 +94,13 @@ func (p *program) deviceEnd(d *device.Device, failed error) error {
 	case err != nil:
 		return &deviceError{3, err}
 	case s.Current == nil && s.Pending != nil:
-		return &deviceError{3, errors.Join(failed, errors.New("there is no certificate yet: the request waits for a decision"))}
-	case s.Current == nil, time.Now().After(s.Current.NotAfter):
-		return &deviceError{3, errors.Join(failed, errors.New("there is no certificate that is valid"))}
+		return waitsStill(s.Pending, failed)
+	case s.Current == nil && errors.Is(failed, device.ErrNone):
+		return &deviceError{3, failed}
+	case s.Current == nil:
+		return &deviceError{3, errors.Join(failed, fmt.Errorf("%s: %w", d.Dir(), device.ErrNone))}
+	case time.Now().After(s.Current.NotAfter):
+		return &deviceError{3, errors.Join(failed, fmt.Errorf("the certificate has ended on %s", moment(s.Current.NotAfter)))}
 	case d.Revoked(s) != nil:
 		if _, said := errors.AsType[*device.RevokedError](failed); !said {
 			failed = errors.Join(failed, d.Revoked(s))
@@ -108,6 +113,15 @@ func (p *program) deviceEnd(d *device.Device, failed error) error {
 		(&progress{out: p.out}).line(map[string]any{"event": "finished", "serial": s.Current.Serial, "notAfter": s.Current.NotAfter, "renew": device.RenewAt(s.Current)})
 	}
 	return nil
+}
+
+// waitsStill says that there is no certificate yet, since a request is under way: which is
+// no failure where it waits for a decision, and was only asked for too early.
+func waitsStill(pending *device.Pending, failed error) error {
+	if failed != nil || pending.Asked.IsZero() {
+		return &deviceError{3, errors.Join(failed, errors.New("there is no certificate yet: a request is under way"))}
+	}
+	return &deviceError{exitLater, fmt.Errorf("there is no certificate yet: the request waits for a decision, and the server wants to be asked again at %s, not before", moment(pending.Due()))}
 }
 
 // deviceError is how an agent ended, with its status.

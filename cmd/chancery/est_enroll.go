@@ -54,7 +54,7 @@ func (p *program) estEnroll() *cobra.Command {
 		Args:    between(0, 0, "enroll takes flags only; names go into --name"),
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			return p.estRun(cmd, &f, func(ctx context.Context, d *device.Device, o estOrder) (*device.Outcome, error) {
-				if err := enrolled(d, o); err != nil {
+				if err := enrolled(cmd, d, o); err != nil {
 					return nil, err
 				}
 				return d.Enroll(ctx, o.state, o.ask)
@@ -71,13 +71,29 @@ func (p *program) estEnroll() *cobra.Command {
 }
 
 // enrolled refuses to get a first certificate where a good one is, unless that is asked for.
-func enrolled(d *device.Device, o estOrder) error {
+func enrolled(cmd *cobra.Command, d *device.Device, o estOrder) error {
 	c := o.state.Current
 	if c == nil || o.ask.Anew || o.state.Pending != nil || d.Revoked(o.state) != nil || time.Now().After(c.NotAfter) {
 		return nil
 	}
-	return badInput("%s has a certificate already, for %s until %s: renew it with chancery est reenroll --dir %s (--new-name for another name), or give --anew to get another one",
-		d.Dir(), plain.Line(strings.Join(c.Names, ", "), 200), moment(c.NotAfter), d.Dir())
+	renew := "renew it with chancery est reenroll --dir " + d.Dir() + " (--new-name for another name)"
+	if cmd.Name() == "serverkeygen" && c.ServerKey {
+		renew = "chancery est agent renews it in time, again with a key of the server's"
+	}
+	return badInput("%s has a certificate already, for %s until %s: %s, or give --anew to get another one",
+		d.Dir(), plain.Line(strings.Join(c.Names, ", "), 200), moment(c.NotAfter), renew)
+}
+
+// sealed refuses a key without encryption that nobody asked for.
+func sealed(ctx context.Context, d *device.Device, o estOrder) error {
+	if o.state.Pending != nil && !o.ask.Anew {
+		return nil
+	}
+	err := d.CheckSealed(ctx, o.state)
+	if errors.Is(err, device.ErrInClear) {
+		return badInput("%v: give --shared-key ID=FILE with a key that the server knows, or --seal-to-cert FILE --seal-to-key FILE; --plain takes it so", err)
+	}
+	return err
 }
 
 func (p *program) estReenroll() *cobra.Command {
@@ -117,10 +133,19 @@ func (p *program) estServerKeyGen() *cobra.Command {
 		Use: "serverkeygen --dir DIR [--server URL --name NAME] [flags]", Short: "have the server make the key, too",
 		Long: `Gets a certificate of which the server makes the key. The key comes encrypted, beside
 TLS, to the device's present certificate if its key may decrypt, or to the key that
---shared-key or --seal-to-cert name, which the server has to know.`,
+--shared-key or --seal-to-cert name, which the server has to know. Where there is none of
+them nothing is asked for, unless --plain takes the key as it comes through TLS. The agent
+renews the certificate in the same way. Where there is a certificate already another one is
+got with --anew only.`,
 		Args: between(0, 0, "serverkeygen takes flags only; names go into --name"),
 		RunE: interruptible(func(cmd *cobra.Command, _ []string) error {
 			return p.estRun(cmd, &f, func(ctx context.Context, d *device.Device, o estOrder) (*device.Outcome, error) {
+				if err := enrolled(cmd, d, o); err != nil {
+					return nil, err
+				}
+				if err := sealed(ctx, d, o); err != nil {
+					return nil, err
+				}
 				return d.ServerKey(ctx, o.state, o.ask)
 			})
 		}),
@@ -132,7 +157,7 @@ TLS, to the device's present certificate if its key may decrypt, or to the key t
 		textFlag{&f.shared, "shared-key", "`ID=FILE`: encrypted to this secret key of 16, 24 or 32 octets, or their hex digits; ID as the server knows it: a text, or hex:… or pairs of hexadecimal digits for octets, as \"chancery est key add --id\" has it"},
 		textFlag{&f.sealCert, "seal-to-cert", "encrypted to the key of this certificate: PEM `FILE`"},
 		textFlag{&f.sealKey, "seal-to-key", "PEM `FILE` with its key, or the name of one in a token (pkcs11:…)"})
-	cmd.Flags().BoolVar(&f.plainKey, "plain", false, "take the key without encryption beside TLS")
+	cmd.Flags().BoolVar(&f.plainKey, "plain", false, "take the key without encryption beside TLS, now and in renewals, though it could be encrypted")
 	return cmd
 }
 
@@ -247,6 +272,12 @@ func (f *estFlags) apply(cmd *cobra.Command, s *device.Settings) error {
 	}
 	if !given("reuse-key") && (f.ownToken || given("key-in")) { // a key in a token is not followed by one in a file
 		s.ReuseKey = f.ownToken && s.KeyIn == ""
+	}
+	if f.shared != "" || f.sealCert != "" {
+		if f.plainKey {
+			return badInput("--plain takes the key without encryption: leave it out with --shared-key and --seal-to-cert")
+		}
+		s.PlainKey = false
 	}
 	if given("linking") {
 		s.Linking = est.Linking(f.linking)

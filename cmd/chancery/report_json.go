@@ -76,6 +76,9 @@ func kindOf(err error, status int) string {
 		if ended.status == enroll.StillValid.ExitCode() {
 			return string(enroll.StillValid)
 		}
+		if ended.status == exitLater {
+			return kinds[exitLater]
+		}
 		return string(enroll.Failed)
 	}
 	return kinds[status]
@@ -88,6 +91,9 @@ func nextOf(err error) string {
 	}
 	if idle, ok := errors.AsType[*admin.ErrNotRunning](err); ok {
 		return "chancery serve --data " + idle.Directory
+	}
+	if ended, ok := errors.AsType[*deviceError](err); ok {
+		err = &estError{ended.err}
 	}
 	if refused, ok := errors.AsType[*estError](err); ok {
 		return strings.TrimPrefix(refused.next(), "\n")

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/internal/admin"
 	"chancery/internal/config"
 	"chancery/internal/enroll"
+	"chancery/internal/enroll/device"
 
 	"github.com/spf13/cobra"
 )
@@ -22,16 +24,20 @@ func TestErrorsAsJSON(t *testing.T) {
 		err  error
 		want failure
 	}{
-		"plain":   {errors.New("it broke"), failure{Kind: "failed", Status: 1, Message: "it broke"}},
-		"lines":   {errors.New("it <broke>\nin two\n"), failure{Kind: "failed", Status: 1, Message: "it <broke>\nin two"}},
-		"typed":   {&usageError{cmd, "what?"}, failure{Kind: "invalid", Status: 2, Message: "what?", Next: "chancery --help"}},
-		"input":   {badInput("x is empty"), failure{Kind: "invalid", Status: 2, Message: "x is empty"}},
-		"idle":    {&admin.ErrNotRunning{Directory: "d"}, failure{Kind: "not-running", Status: 4, Message: (&admin.ErrNotRunning{Directory: "d"}).Error(), Next: "chancery serve --data d"}},
-		"told":    {&admin.Error{Kind: admin.NotFound, Detail: "no such"}, failure{Kind: "not-found", Status: 3, Message: "no such"}},
-		"later":   {&admin.Error{Kind: admin.Unavailable, Detail: "busy"}, failure{Kind: "unavailable", Status: 6, Message: "busy"}},
-		"run":     {&enrolError{enroll.StillValid, errors.New("no CA")}, failure{Kind: "still-valid", Status: 2, Message: "no CA"}},
-		"all":     {&enrolError{enroll.Failed, nil}, failure{Kind: "failed", Status: 3, Message: "the answer on standard output says what is wrong"}},
-		"typo":    {&enrolError{enroll.Failed, badInput("--mode")}, failure{Kind: "invalid", Status: 3, Message: "--mode"}},
+		"plain": {errors.New("it broke"), failure{Kind: "failed", Status: 1, Message: "it broke"}},
+		"lines": {errors.New("it <broke>\nin two\n"), failure{Kind: "failed", Status: 1, Message: "it <broke>\nin two"}},
+		"typed": {&usageError{cmd, "what?"}, failure{Kind: "invalid", Status: 2, Message: "what?", Next: "chancery --help"}},
+		"input": {badInput("x is empty"), failure{Kind: "invalid", Status: 2, Message: "x is empty"}},
+		"idle":  {&admin.ErrNotRunning{Directory: "d"}, failure{Kind: "not-running", Status: 4, Message: (&admin.ErrNotRunning{Directory: "d"}).Error(), Next: "chancery serve --data d"}},
+		"told":  {&admin.Error{Kind: admin.NotFound, Detail: "no such"}, failure{Kind: "not-found", Status: 3, Message: "no such"}},
+		"later": {&admin.Error{Kind: admin.Unavailable, Detail: "busy"}, failure{Kind: "unavailable", Status: 6, Message: "busy"}},
+		"run":   {&enrolError{enroll.StillValid, errors.New("no CA")}, failure{Kind: "still-valid", Status: 2, Message: "no CA"}},
+		"all":   {&enrolError{enroll.Failed, nil}, failure{Kind: "failed", Status: 3, Message: "the answer on standard output says what is wrong"}},
+		"typo":  {&enrolError{enroll.Failed, badInput("--mode")}, failure{Kind: "invalid", Status: 3, Message: "--mode"}},
+		"agent": {&deviceError{3, fmt.Errorf("d: %w", device.ErrNone)}, failure{Kind: "failed", Status: 3, Message: "d: no device is enrolled here yet",
+			Next: strings.TrimSpace((&estError{device.ErrNone}).next())}},
+		"agent waits": {waitsStill(&device.Pending{Asked: time.Unix(0, 0), Wait: time.Hour}, nil),
+			failure{Kind: "unavailable", Status: 6, Message: "there is no certificate yet: the request waits for a decision, and the server wants to be asked again at 1970-01-01 01:00:00 UTC, not before"}},
 		"conform": {errNotConforming, failure{Kind: "failed", Status: 1, Message: "the answer on standard output says what is wrong"}},
 		"config": {config.Problems{{Source: "a.toml", Line: 3, Column: 1, Key: "data", Text: "no"}},
 			failure{Kind: "invalid", Status: 2, Message: "a.toml:3:1: data: no", Problems: []mistake{{"a.toml", 3, 1, "data", "no"}}}},

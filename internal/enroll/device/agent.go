@@ -182,7 +182,9 @@ func (d *Device) Pass(ctx context.Context) (p Passed, err error) {
 		}
 		if err != nil {
 			tried[JobDeploy] = tried[JobDeploy] || step.Job != JobRefresh
-			d.unhappy(s, step.Job, err)
+			if !errors.Is(err, ErrNone) { // which ends the agent, and is said then
+				d.unhappy(s, step.Job, err)
+			}
 			p.Err = errors.Join(p.Err, err)
 		}
 	}
@@ -212,6 +214,8 @@ func (d *Device) steady() error {
 // count keeps how a pass went.
 func (d *Device) count(s *State, p Passed) error {
 	switch {
+	case errors.Is(p.Err, ErrNone): // there is nothing to try again
+		return nil
 	case p.Err != nil:
 		s.Tries = s.Tries.after(p.Err, s, d.options.Now())
 	case s.Tries.Count > 0 && len(p.Did) > 0:
@@ -235,11 +239,18 @@ func (d *Device) due(s *State, tried map[Job]bool) (Step, bool) {
 
 // unhappy tells of an attempt that failed.
 func (d *Device) unhappy(s *State, job Job, failed error) {
-	words := ""
-	if now := d.options.Now(); s.Current != nil && now.After(s.Current.NotAfter) {
-		words = fmt.Sprintf("; the certificate has ended on %s: if the server does not renew it any more, enrol anew with chancery est enroll --dir %s --anew", s.Current.NotAfter.Format(time.RFC3339), d.dir)
+	words := "; it is tried again"
+	switch {
+	case job == JobEnroll, job == JobResume && s.Pending == nil && s.Current == nil: // a person has to do something first
+		words = ""
+	case s.Current != nil && d.options.Now().After(s.Current.NotAfter):
+		command := "enroll"
+		if s.Current.ServerKey {
+			command = "serverkeygen"
+		}
+		words += fmt.Sprintf("; the certificate has ended on %s: if the server does not renew it any more, enrol anew with chancery est %s --dir %s --anew", s.Current.NotAfter.Format(time.RFC3339), command, d.dir)
 	}
-	d.tell(Failed, "%s: %v; it is tried again%s", job, failed, words)
+	d.tell(Failed, "%s: %v%s", job, failed, words)
 }
 
 // do does one job.
@@ -262,7 +273,7 @@ func (d *Device) do(ctx context.Context, s *State, job Job) error {
 		if err := d.Revoked(s); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: chancery est enroll --dir %s", ErrNone, d.dir)
+		return fmt.Errorf("%s: %w", d.dir, ErrNone)
 	}
 	return d.resume(ctx, s)
 }

@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
@@ -233,5 +234,66 @@ func TestRun(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// Where a request was refused, nothing is there to be tried again: neither is that said, nor
+// counted.
+func TestNothingToTryAgain(t *testing.T) {
+	s := start(t)
+	s.set(func() { s.waits = 1 })
+	c := &clock{}
+	var events []Event
+	d := s.open(t, t.TempDir(), func(o *Options) {
+		o.Now, o.Observe = c.now, func(e Event) { events = append(events, e) }
+	})
+	var waits *est.PendingError
+	if _, err := enroll(t, d, Ask{Fingerprint: s.fingerprint()}); !errors.As(err, &waits) {
+		t.Fatal(err)
+	}
+	state, err := d.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := state.Pending.Due()
+	if last := events[len(events)-1]; last.Kind != Waiting || !strings.Contains(last.Message, ", from "+due.UTC().Add(time.Second-1).Truncate(time.Second).Format(time.RFC3339)+" on") {
+		t.Errorf("%+v, due at %v", last, due)
+	}
+	c.move(time.Hour)
+	s.set(func() { s.refuse = 403 })
+	for range 2 {
+		if p := pass(t, d); !errors.Is(p.Err, ErrNone) {
+			t.Errorf("%+v", p)
+		}
+	}
+	for _, e := range events {
+		if strings.Contains(e.Message, "tried again") || strings.Contains(e.Message, ErrNone.Error()) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if state, err := d.State(); err != nil || state.Tries.Count != 0 {
+		t.Errorf("%+v, %v", state.Tries, err)
+	}
+}
+
+// A key without encryption is nobody's who did not ask for it.
+func TestSealedUnlessAskedFor(t *testing.T) {
+	s := start(t)
+	d := s.open(t, t.TempDir(), nil)
+	check := func(change func(*Settings) error) error {
+		return locked(t, d, change, func(state *State) error { return d.CheckSealed(t.Context(), state) })
+	}
+	if err := check(plain); !errors.Is(err, ErrInClear) {
+		t.Errorf("there is nothing to encrypt to: %v", err)
+	}
+	if err := check(func(x *Settings) error { x.PlainKey = true; return nil }); err != nil {
+		t.Errorf("by express wish: %v", err)
+	}
+	s.usage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyAgreement
+	if _, err := enroll(t, d, Ask{Fingerprint: s.fingerprint()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(func(x *Settings) error { x.PlainKey = false; return nil }); err != nil {
+		t.Errorf("to the certificate's key: %v", err)
 	}
 }

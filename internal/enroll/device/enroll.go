@@ -265,7 +265,7 @@ func (d *Device) send(ctx context.Context, s *State, o *order) (*est.Issued, cry
 	if left := s.Pending.left(d.options.Now()); left > 0 {
 		left = (left + time.Second - 1).Truncate(time.Second)
 		p := &est.PendingError{Operation: o.op, After: left, Text: s.Pending.Text}
-		d.tell(Waiting, "the server wants to be asked again in %v", left)
+		d.tell(Waiting, "the server wants to be asked again in %v%s", left, d.next(s.Pending))
 		if !d.options.Wait {
 			return nil, nil, p
 		}
@@ -293,9 +293,9 @@ func (d *Device) waiting(ctx context.Context, s *State, p *est.PendingError) err
 	if err := d.save(s); err != nil {
 		return err
 	}
-	words := ""
+	words := d.next(s.Pending)
 	if p.Text != "" {
-		words = ": " + p.Text
+		words += ": " + p.Text
 	}
 	d.tell(Waiting, "the request waits for a decision; the server wants to be asked again in %v%s", p.After, words)
 	if !d.options.Wait {
@@ -304,9 +304,21 @@ func (d *Device) waiting(ctx context.Context, s *State, p *est.PendingError) err
 	return est.Wait(ctx, p)
 }
 
+// Due is when the server may be asked again, and not before (RFC 7030 §4.2.3).
+func (p *Pending) Due() time.Time { return p.Asked.Add(p.Wait) }
+
+// next says when the server is asked again, and by whom.
+func (d *Device) next(p *Pending) string {
+	due := p.Due().UTC().Add(time.Second - 1).Truncate(time.Second).Format(time.RFC3339)
+	if d.options.Wait {
+		return ", which this does at " + due
+	}
+	return ", from " + due + " on"
+}
+
 // left is how long to wait yet. A clock that went back does not make it longer.
 func (p *Pending) left(now time.Time) time.Duration {
-	return min(p.Asked.Add(p.Wait).Sub(now), p.Wait)
+	return min(p.Due().Sub(now), p.Wait)
 }
 
 // delivery is what is sent.

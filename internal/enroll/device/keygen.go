@@ -12,11 +12,41 @@ import (
 	"chancery/internal/token/fault"
 )
 
-// keyOrder names the key that a server-made one is to be encrypted to: the shared one or
-// the key pair of the settings, else the current certificate's key if that may decrypt.
-// With none of them, or by express wish, it comes plain, within TLS (RFC 7030 §4.4.1).
+// ErrInClear says that a key that the server makes could be encrypted to none.
+var ErrInClear = errors.New("there is no key that the new one could be encrypted to, so it would come within TLS alone")
+
+// CheckSealed gives [ErrInClear] if a person who did not ask for it in the settings would
+// get a key without encryption. It is for first orders: renewals by the agent are as that was,
+// and a request that is under way is as it was made. Call it under Lock.
+func (d *Device) CheckSealed(ctx context.Context, s *State) error {
+	if s.Settings.PlainKey {
+		return nil
+	}
+	k, err := d.sealed(ctx, s)
+	if err == nil && k.Shared == nil && k.Own == nil {
+		err = ErrInClear
+	}
+	return err
+}
+
+// keyOrder orders a key that the server makes. With none to encrypt it to, or by express
+// wish, it comes plain, within TLS (RFC 7030 §4.4.1).
 func (d *Device) keyOrder(ctx context.Context, s *State, o delivery) (est.KeyOrder, error) {
-	k := est.KeyOrder{Enrolment: o.enrolment}
+	k, err := d.sealed(ctx, s)
+	k.Enrolment = o.enrolment
+	switch {
+	case err != nil:
+	case s.Settings.PlainKey:
+		d.tell(Warned, "the new key comes within TLS alone, as it was wanted")
+	case k.Shared == nil && k.Own == nil:
+		d.tell(Warned, "the new key comes within TLS alone: there is no key to encrypt it to")
+	}
+	return k, err
+}
+
+// sealed names the key that a server-made one is to be encrypted to: the shared one or
+// the key pair of the settings, else the current certificate's key if that may decrypt.
+func (d *Device) sealed(ctx context.Context, s *State) (k est.KeyOrder, err error) {
 	switch {
 	case s.Settings.PlainKey:
 	case s.Settings.Shared != nil:
@@ -53,9 +83,6 @@ func (d *Device) keyOrder(ctx context.Context, s *State, o delivery) (est.KeyOrd
 				k.Own = &est.OwnKey{Certificate: b.Chain[0], Key: key}
 			}
 		}
-	}
-	if k.Shared == nil && k.Own == nil {
-		d.tell(Warned, "the new key comes within TLS alone: there is no key to encrypt it to")
 	}
 	return k, nil
 }
