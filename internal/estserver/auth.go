@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"chancery/est"
 )
 
 // authenticate finds out who asks, and whether that meets one of the label's ways (RFC
@@ -20,11 +22,7 @@ func (s *Server) authenticate(c *call, op operation) error {
 		return err
 	}
 	c.who = p.who
-	about := []any{slog.String("identity", c.who.String())}
-	if c.who.Record != nil {
-		about = append(about, slog.String("certificate", string(c.who.Record.Serial)))
-	}
-	c.log = c.log.With(about...)
+	c.log = c.log.With(c.known()...)
 	if op.asks == whoever {
 		return nil
 	}
@@ -39,6 +37,22 @@ func (s *Server) authenticate(c *call, op operation) error {
 		c.log.Info("a client's certificate does not count; it authenticated otherwise", "reason", p.wrongCertificate.Text)
 	}
 	return nil
+}
+
+// known gives who the client is for the log. A Full PKI Request has an identity of its own,
+// which comes later; that of its connection opens nothing.
+func (c *call) known() (about []any) {
+	prefix := ""
+	if c.op == est.FullCMC {
+		prefix = "tls_"
+	}
+	if who := c.who.String(); who != "" || prefix == "" {
+		about = append(about, slog.String(prefix+"identity", who))
+	}
+	if c.who.Record != nil {
+		about = append(about, slog.String(prefix+"certificate", string(c.who.Record.Serial)))
+	}
+	return about
 }
 
 // proof is what came of looking at all that a client showed.
@@ -101,7 +115,7 @@ func (s *Server) unmet(c *call, p proof) error {
 		return p.wrongCertificate
 	}
 	if p.who.Credential == nil && slices.ContainsFunc(c.label.Accept, helps) {
-		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Text: "a password is needed" + fault}
+		return &refusal{Status: http.StatusUnauthorized, Challenge: true, Usual: fault == "" && c.r.Header.Get("Authorization") == "", Text: "a password is needed" + fault}
 	}
 	if p.wrongCertificate != nil {
 		return p.wrongCertificate

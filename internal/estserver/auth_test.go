@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"slices"
@@ -387,4 +388,43 @@ func TestSpraying(t *testing.T) {
 	refused(t, w.basic("alice", "right").post("simpleenroll", ask), http.StatusTooManyRequests, "too many")
 	w.pass(time.Hour)
 	granted(t, w.basic("alice", "right").post("simpleenroll", ask))
+}
+
+// TestUsualRefusals: what happens in the course of every good enrolment is no line of the
+// log, but for debugging; what a person should look at is one.
+func TestUsualRefusals(t *testing.T) {
+	w := newWorld(t, nil, plainLabel())
+	w.standing("alice", "right", "*")
+	ask := asking("a", "a.example").der(t)
+	usual := func() {
+		refused(t, w.client(nil).post("simpleenroll", ask), http.StatusUnauthorized)
+		refused(t, w.client(nil).get("csrattrs"), http.StatusNotFound)
+	}
+	const line = "an EST request was refused"
+	if usual(); strings.Contains(w.log.String(), line) {
+		t.Errorf("the log says\n%s", w.log)
+	}
+	for name, do := range map[string]func(){
+		"a wrong password": func() { refused(t, w.basic("alice", "wrong").post("simpleenroll", ask), http.StatusUnauthorized) },
+		"a strange certificate": func() {
+			refused(t, w.client(w.maker.device(t, pkix.Name{CommonName: "x"}, nil)).post("simpleenroll", ask), http.StatusUnauthorized)
+		},
+		"an operation of no use": func() { refused(t, w.client(nil).post("serverkeygen", ask), http.StatusNotImplemented) },
+		"a scheme that is not on": func() {
+			c := w.client(nil)
+			c.header = http.Header{"Authorization": {"Bearer x"}}
+			refused(t, c.post("simpleenroll", ask), http.StatusUnauthorized)
+		},
+	} {
+		w.log.reset()
+		if do(); strings.Count(w.log.String(), line) != 1 {
+			t.Errorf("%s: the log says\n%s", name, w.log)
+		}
+	}
+	w.config.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.front = w.serve(w.another().Handler())
+	w.log.reset()
+	if usual(); strings.Count(w.log.String(), line) != 2 {
+		t.Errorf("for debugging the log says\n%s", w.log)
+	}
 }

@@ -19,6 +19,7 @@ type refusal struct {
 	Text       string
 	RetryAfter time.Duration // zero: no advice
 	Challenge  bool          // 401 with the ways to log in; Text is for the log
+	Usual      bool          // it comes in the course of every good exchange, and is logged for debugging only
 	Stale      bool          // of a challenge: only the nonce was too old
 	Err        error         // the cause, for the log alone
 }

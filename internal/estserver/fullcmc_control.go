@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -111,45 +113,64 @@ func (x *exchange) couldEnrol(c issuedCertificate, ra Identity) bool {
 // secretOf compares the secret of a revocation with the passphrase that was given with the
 // certificate's request, and with the password by which it was got: a one-time one, though
 // it is spent, or the standing one of its user. What was got without a password, none
-// revokes; "user:" alone is the user without a name.
+// revokes. Wrong ones count by certificate and address, and hold back who guesses there,
+// not his neighbours behind the same address.
 func (x *exchange) secretOf(r *ca.Record, v cmc.RevokeRequest) error {
-	_, user := splitIdentity(r.By.ID)
-	user, byPassword := strings.CutPrefix(user, "user:")
-	if err := x.attempts.blocked(user, x.call); err != nil {
+	if err := x.revocationBlocked(x.call, r.Serial); err != nil {
 		return err
 	}
-	wrong := func() error {
-		_ = x.failed(x.call, user, "no secret of the certificate fits")
-		return failure(cmc.BadIdentity, cmc.Current, "the secret is neither the one by which the certificate was got nor the revocationChallenge of its request")
+	fits, err := x.fitsSecret(r, v.Secret)
+	if !fits && (err == nil || errors.As(err, new(*refusal))) {
+		x.failedRevocation(x.call, r.Serial)
 	}
-	if r.By.Room != Room || len(v.Secret) > maxPassword {
-		return wrong()
-	}
-	if fits, err := x.fitsPassphrase(r.Serial, v.Secret); fits || err != nil {
+	if fits || err != nil {
 		return err
 	}
-	switch one, err := x.Credentials.CredentialByDigest(x.ctx(), OneTimeDigest(string(v.Secret))); {
+	return failure(cmc.BadIdentity, cmc.Current, "the secret is neither the one by which the certificate was got nor the revocationChallenge of its request")
+}
+
+// fitsSecret tells whether a secret may revoke the certificate. A *refusal says that it is
+// none but the user's password, which cannot be looked at now.
+func (x *exchange) fitsSecret(r *ca.Record, secret []byte) (bool, error) {
+	if r.By.Room != Room || len(secret) > maxPassword {
+		return false, nil
+	}
+	if fits, err := x.fitsPassphrase(r.Serial, secret); fits || err != nil {
+		return fits, err
+	}
+	switch one, err := x.Credentials.CredentialByDigest(x.ctx(), OneTimeDigest(string(secret))); {
 	case err == nil && isAttempt(r.Request, oneTimeID(one.ID)):
-		return nil
+		return true, nil
 	case err != nil && ca.KindOf(err) != ca.NotFound:
-		return err
+		return false, err
 	}
+	_, user := splitIdentity(r.By.ID)
+	user, byPassword := strings.CutPrefix(user, "user:") // alone it is the user without a name
 	if !byPassword || strings.HasPrefix(r.Request, oneTimeID("")) {
-		return wrong()
+		return false, nil
+	}
+	return x.fitsStanding(user, secret)
+}
+
+// fitsStanding compares a secret with the standing password of a user, for whom wrong ones
+// count as when he logs in: else each certificate of his would allow some more guesses.
+func (x *exchange) fitsStanding(user string, secret []byte) (bool, error) {
+	if wait := x.attempts.wait(x.call, attemptKey(user, x.call), addressKey(x.call)); wait > 0 {
+		return false, heldRevocation(wait)
 	}
 	list, err := x.Credentials.Credentials(x.ctx(), CredentialQuery{User: user, Limit: 1}) // the standing one comes first
 	if err != nil {
-		return err
+		return false, err
 	}
 	hash := ""
 	if len(list) > 0 && !list[0].OneTime && list[0].counts(x.call) {
 		hash = list[0].Hash
 	}
-	ok, err := x.passwords.verify(x.call, string(v.Secret), hash)
-	if err == nil && !ok {
-		err = wrong()
+	fits, err := x.passwords.verify(x.call, string(secret), hash)
+	if err == nil && !fits {
+		x.attempts.count(x.call, guess{attemptKey(user, x.call), x.Attempts, slog.String("user", user)})
 	}
-	return err
+	return fits, err
 }
 
 // poll tells what became of a request that waited (RFC 5272 §6.13): the one that asked asks

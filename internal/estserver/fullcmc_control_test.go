@@ -441,3 +441,37 @@ func TestSecretOfAnotherWay(t *testing.T) {
 		t.Error("the password that got a certificate did not revoke it")
 	}
 }
+
+// TestFullCMCLog: who signed is named once, and who TLS says the client is beside it.
+func TestFullCMCLog(t *testing.T) {
+	w := newCMCWorld(t, cmcLabel(nil))
+	w.shares("alice", "correct horse", "*.alice.example")
+	message := func() []byte {
+		k := of(t, "", "a.alice.example")
+		l := newLetter(t).numbered()
+		l.pkcs10(k)
+		return l.byKey(k.key).proving("alice", "correct horse").der()
+	}
+	for name, from := range map[string]*holder{"without a certificate": nil, "with one": w.device} {
+		c := w.client(from)
+		c.header = http.Header{"Content-Type": {"application/pkcs7-mime; smime-type=CMC-request"}}
+		w.log.reset()
+		if r := c.post("fullcmc", message()); r.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", name, r.words())
+		}
+		lines := 0
+		for line := range strings.Lines(w.log.String()) {
+			if !strings.Contains(line, "operation=fullcmc") {
+				continue
+			}
+			lines++
+			own, beside := strings.Count(line, " identity="), strings.Count(line, " tls_identity=certificate:")
+			if own != 1 || !strings.Contains(line, " identity=user:alice") || (beside == 1) != (from != nil) || strings.Contains(line, "identity=\"\"") || strings.Contains(line, "beside=") {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+		if lines == 0 {
+			t.Errorf("%s: nothing is logged", name)
+		}
+	}
+}

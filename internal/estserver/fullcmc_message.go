@@ -17,7 +17,7 @@ func (x *exchange) message(a *response, m *cmc.Message) {
 		return
 	}
 	p := x.parties[m]
-	x.call.log = x.call.log.With(slog.String("identity", p.who.String()), slog.String("beside", x.beside))
+	x.call.log = x.call.log.With(slog.String("identity", p.who.String())) // who TLS and HTTP name is there as tls_identity
 	if err := x.fresh(m, p); err != nil {
 		x.fault(spot{a, m, cmc.Current}, err)
 		return

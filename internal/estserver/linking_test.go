@@ -74,7 +74,7 @@ func TestLinking(t *testing.T) {
 		granted(t, c.linked("secret/simpleenroll", ask, est.IdentityLinking))
 	}
 	// RFC 7894's third attribute is not in the way; see TestPassphraseRevokes.
-	if d := w.detail(granted(t, w.basic("alice", "p").post("simpleenroll", ask.with(est.RevocationChallenge("r")).der(t)))); d["revocation_challenge"] != "asked" {
+	if d := w.detail(granted(t, w.basic("alice", "p").post("simpleenroll", ask.with(est.RevocationChallenge("rrrrrrrrrrrr")).der(t)))); d["revocation_challenge"] != "asked" {
 		t.Errorf("%v", d)
 	}
 	both := w.basic("alice", "p")

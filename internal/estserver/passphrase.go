@@ -2,6 +2,8 @@ package estserver
 
 import (
 	"context"
+	"net/http"
+	"unicode/utf8"
 
 	"chancery/cms/cmc"
 	"chancery/est"
@@ -9,13 +11,18 @@ import (
 )
 
 // readPassphrase takes revocationChallenge from a request that has one, and says so in the
-// record; a *est.Error when it is no text (RFC 7894 §3.2).
+// record; a *est.Error when it is no text (RFC 7894 §3.2). One that can be guessed is
+// refused: whoever guesses it revokes the certificate.
 func (a *Ask) readPassphrase(p *est.Parsed) error {
 	text, has, err := p.RevocationChallenge()
-	if has {
-		a.Passphrase = text
+	if err != nil || !has {
+		return err
 	}
-	return err
+	if n := utf8.RuneCountInString(text); n < leastPassword {
+		return refuse(http.StatusBadRequest, "the request's revocationChallenge has %d characters, and could be guessed: %d are the least; make a random one (openssl rand -hex 16), or send none", n, leastPassword)
+	}
+	a.Passphrase = text
+	return nil
 }
 
 // passphraseIn is readPassphrase for a request in a CMC message.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"chancery/est"
 	"chancery/internal/ca"
 	"chancery/internal/estserver"
+	"chancery/internal/limit"
 )
 
 // forgetful is a store of passphrases whose next writes fail.
@@ -67,27 +69,27 @@ func TestPassphraseRevokes(t *testing.T) {
 		w.decide(string(token), estserver.Approved, "")
 		return w.askAt("waits/fullcmc", newLetter(t, cmc.QueryPending(token)).numbered().by(w.device).der()).granted(k.key)
 	}
-	first := granted(t, c.post("simpleenroll", with("a.iot.example", "lost, alas").der(t)))
+	first := granted(t, c.post("simpleenroll", with("a.iot.example", "lost, alas, lost").der(t)))
 	again := with("b.iot.example", "größer & länger")
 	all := map[string]*x509.Certificate{
-		"größer & länger": byCMC("fullcmc", again, false).granted(again.key),
-		"renewed":         granted(t, c.post("simplereenroll", like(w.device).with(est.RevocationChallenge("renewed")).der(t))),
-		"crmf":            nil, "waited": nil, "waited in crmf": nil,
+		"größer & länger":   byCMC("fullcmc", again, false).granted(again.key),
+		"as it was renewed": granted(t, c.post("simplereenroll", like(w.device).with(est.RevocationChallenge("as it was renewed")).der(t))),
+		"asked in crmf":     nil, "waited a while": nil, "waited in crmf": nil,
 	}
-	k := with("c.iot.example", "crmf")
-	all["crmf"] = byCMC("fullcmc", k, true).granted(k.key)
-	all["waited"] = approved(with("d.iot.example", "waited"), false)
+	k := with("c.iot.example", "asked in crmf")
+	all["asked in crmf"] = byCMC("fullcmc", k, true).granted(k.key)
+	all["waited a while"] = approved(with("d.iot.example", "waited a while"), false)
 	all["waited in crmf"] = approved(with("e.iot.example", "waited in crmf"), true)
 	plain := granted(t, c.post("simpleenroll", of(t, "", "f.iot.example").der(t)))
 
-	w.revokes(plain, "lost, alas").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(plain, "lost, alas, lost").refused(http.StatusForbidden, cmc.BadIdentity)
 	w.revokes(first, "").refused(http.StatusForbidden, cmc.BadIdentity)
-	w.revokes(first, "renewed").refused(http.StatusForbidden, cmc.BadIdentity)
-	w.revokes(first, "lost, alas ").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(first, "as it was renewed").refused(http.StatusForbidden, cmc.BadIdentity)
+	w.revokes(first, "lost, alas, lost ").refused(http.StatusForbidden, cmc.BadIdentity)
 	if !w.record(plain).RevokedAt.IsZero() || !w.record(first).RevokedAt.IsZero() {
 		t.Fatal("revoked without right")
 	}
-	all["lost, alas"] = first
+	all["lost, alas, lost"] = first
 	for passphrase, cert := range all {
 		if d := w.detail(cert); d["revocation_challenge"] != "asked" || len(w.became("kept", cert)) != 1 || strings.Contains(w.log.String(), passphrase) {
 			t.Errorf("%s: %v", passphrase, d)
@@ -122,7 +124,7 @@ func TestPassphraseIsNotLost(t *testing.T) {
 	w := newWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, plainLabel())
 	w.standing("alice", "p", "*")
 	c := w.basic("alice", "p")
-	der := asking("a", "a.example").with(est.RevocationChallenge("r")).der(t)
+	der := asking("a", "a.example").with(est.RevocationChallenge("rrrrrrrrrrrr")).der(t)
 	before := w.issued()
 	store.fail.Store(1)
 	if got := c.post("simpleenroll", der); got.StatusCode != http.StatusInternalServerError {
@@ -148,7 +150,7 @@ func TestPassphraseOfRepeats(t *testing.T) {
 	w.oneTime("dev", "once", "*")
 	c := w.basic("dev", "once")
 	ask := asking("a", "a.example").keyed(t)
-	for n, passphrase := range []string{"r", "r", "r", "s", "s"} {
+	for n, passphrase := range []string{"rrrrrrrrrrrr", "rrrrrrrrrrrr", "rrrrrrrrrrrr", "ssssssssssss", "ssssssssssss"} {
 		cert := granted(t, c.post("simpleenroll", ask.with(est.RevocationChallenge(passphrase)).der(t)))
 		want := 1 + n/3
 		if got := len(w.became("kept", cert)); got != want || int(store.kept.Load()) != want {
@@ -162,12 +164,12 @@ func TestPassphraseOfRepeats(t *testing.T) {
 func TestPassphraseOfMadeKeys(t *testing.T) {
 	store := &forgetful{}
 	w := newKeyWorld(t, func(c *estserver.Config) { store.Passphrases, c.Passphrases = c.Passphrases, store }, keyLabel(nil))
-	kept := plain(t, w.generate(est.RevocationChallenge("r"))).cert
+	kept := plain(t, w.generate(est.RevocationChallenge("rrrrrrrrrrrr"))).cert
 	if _, err := w.store.Passphrase(t.Context(), ca.SerialOf(kept.SerialNumber)); err != nil {
 		t.Error(err)
 	}
 	store.fail.Store(1)
-	lost := plain(t, w.generate(est.RevocationChallenge("r"))).cert
+	lost := plain(t, w.generate(est.RevocationChallenge("rrrrrrrrrrrr"))).cert
 	if d := w.detail(lost); d["revocation_challenge"] != "asked" || len(w.became("lost", lost)) != 1 || len(w.became("kept", lost)) != 0 || len(w.became("kept", kept)) != 1 {
 		t.Errorf("the history has %v, lost %v, kept %v", d, w.became("lost", lost), w.became("kept", lost))
 	}
@@ -178,4 +180,94 @@ func TestPassphraseOfMadeKeys(t *testing.T) {
 	text := bytes.Index(der, []byte("passphrase")) - 2
 	der[text] = 0x04 // an OCTET STRING; the signature is nobody's to look at here
 	refused(t, w.client(w.device).post("serverkeygen", der), http.StatusBadRequest, "revocationChallenge")
+}
+
+// TestShortPassphrase: what could be guessed revokes nothing, as it is not taken.
+func TestShortPassphrase(t *testing.T) {
+	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.Names = []string{"own", "*.iot.example"} }))
+	w.ask(newLetter(t)) // has the responder certified
+	before := w.issued()
+	c := w.client(w.device)
+	for n, short := range []string{"x", "größer, nur"} {
+		with := func() wish { return of(t, "", fmt.Sprintf("s%d.iot.example", n)).with(est.RevocationChallenge(short)) }
+		refused(t, c.post("simpleenroll", with().der(t)), http.StatusBadRequest, "12 are the least", "openssl rand -hex 16")
+		for _, crmf := range []bool{false, true} {
+			l := newLetter(t).numbered()
+			if crmf {
+				l.crmf(with(), nil)
+			} else {
+				l.pkcs10(with())
+			}
+			a := w.ask(l.by(w.device))
+			if a.refused(http.StatusBadRequest, cmc.BadRequest); !strings.Contains(a.String(), "12 are the least") {
+				t.Errorf("the answer is %s", a)
+			}
+		}
+	}
+	if w.issued() != before {
+		t.Error("something was issued")
+	}
+	granted(t, c.post("simpleenroll", of(t, "", "l.iot.example").with(est.RevocationChallenge("größer, nur.")).der(t)))
+}
+
+// TestRevocationAttempts: wrong secrets hold back who guesses those of one certificate, not
+// his neighbours behind one address; and no certificate gives more guesses at a password.
+func TestRevocationAttempts(t *testing.T) {
+	rule := func(count int) estserver.Limit {
+		l, err := limit.New(limit.Rule{Name: "log-ins", Count: count, Per: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Allow
+	}
+	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.Names = []string{"*.iot.example"} }))
+	w.config.Attempts, w.config.AddressAttempts = rule(3), rule(5)
+	w.front = w.serve(w.another().Handler())
+	w.standing("alice", "by which it was got", "*")
+	get := func(name, passphrase string) *x509.Certificate {
+		return granted(t, w.basic("alice", "by which it was got").post("simpleenroll", asking("", name).with(est.RevocationChallenge(passphrase)).der(t)))
+	}
+	mine, other, third := get("a.iot.example", "the secret of a"), get("b.iot.example", "the secret of b"), get("c.iot.example", "the secret of c")
+	later := func(a *told) {
+		t.Helper()
+		a.refused(http.StatusTooManyRequests, cmc.TryLater)
+		for _, words := range []string{"wait 2", "own key", "administrators"} {
+			if !strings.Contains(a.String(), words) {
+				t.Errorf("%q does not say %q", a, words)
+			}
+		}
+		if a.Header.Get("Retry-After") == "" {
+			t.Error("nothing says when to come back")
+		}
+	}
+	// Somebody behind the same address is held back for his guesses at passwords.
+	ask := asking("", "d.iot.example").der(t)
+	for i := range 6 {
+		refused(t, w.basic(fmt.Sprint("user", i), "Summer2026").post("simpleenroll", ask), http.StatusUnauthorized)
+	}
+	refused(t, w.basic("alice", "by which it was got").post("simpleenroll", ask), http.StatusTooManyRequests, "wait 12m0s")
+	w.revokes(mine, "the secret of a").granted(nil)
+
+	// The password itself cannot be tried there meanwhile, and what is wrong counts.
+	for range 4 {
+		a := w.revokes(other, "by which it was got")
+		a.refused(http.StatusTooManyRequests, cmc.TryLater)
+	}
+	later(w.revokes(other, "the secret of b"))
+	w.revokes(third, "the secret of c").granted(nil)
+	w.pass(time.Hour)
+	w.revokes(other, "by which it was got").granted(nil)
+	for _, cert := range []*x509.Certificate{mine, other, third} {
+		if w.record(cert).RevokedAt.IsZero() {
+			t.Errorf("%v is not revoked", cert.DNSNames)
+		}
+	}
+
+	// Guesses at the password count for its user, whatever certificate they are made with.
+	more := []*x509.Certificate{get("e.iot.example", "the secret of e"), get("f.iot.example", "the secret of f")}
+	for i := range 4 {
+		w.revokes(more[i%2], "Summer2026Summer").refused(http.StatusForbidden, cmc.BadIdentity)
+	}
+	w.revokes(more[0], "by which it was got").refused(http.StatusTooManyRequests, cmc.TryLater)
+	w.revokes(more[1], "the secret of f").granted(nil)
 }

@@ -1,6 +1,7 @@
 package estserver_test
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -61,6 +62,8 @@ func TestReasonsAreASCII(t *testing.T) {
 // TestRefusalsInTheLog: no fields that say nothing, and what is not offered is no warning.
 func TestRefusalsInTheLog(t *testing.T) {
 	w := newWorld(t, nil, plainLabel())
+	w.config.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.front = w.serve(w.another().Handler())
 	device := w.certify("device", ca.Subject{CommonName: "dev1"}, "dev1.example")
 	w.client(nil).post("simpleenroll", asking("x", "x.example").der(t))
 	w.client(device).post("simpleenroll", asking("dev1", "dev2.example").der(t))

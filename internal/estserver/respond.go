@@ -106,7 +106,9 @@ func (r *refusal) logged() []any {
 func (s *Server) refuse(c *call, err error) {
 	r := s.refusalOf(c.r.Context(), err)
 	level := c.log.Info
-	if r.Status >= http.StatusInternalServerError && r.Status != http.StatusNotImplemented {
+	if r.Usual {
+		level = c.log.Debug
+	} else if r.Status >= http.StatusInternalServerError && r.Status != http.StatusNotImplemented {
 		level = c.log.Warn // ours to mend; what is not offered is the client's mistake
 	}
 	level("an EST request was refused", r.logged()...)

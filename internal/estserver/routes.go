@@ -119,11 +119,12 @@ func (s *Server) route(c *call) (operation, error) {
 	c.log = c.log.With(slog.String("label", label.Name), slog.String("operation", string(op)), slog.String("address", c.address))
 	known, ok := operations[op]
 	if !ok || !label.offers(op) {
-		status := http.StatusNotImplemented // RFC 7030 §4.3.2: 404 or 501
+		r := refuse(http.StatusNotImplemented, "the operation %s is not offered under this URL", op) // RFC 7030 §4.3.2: 404 or 501
 		if op == est.CSRAttributes {
-			status = http.StatusNotFound // §4.5.2: 204 or 404 where there are none
+			// §4.5.2: 204 or 404 where there are none; clients ask before each request.
+			r.Status, r.Usual = http.StatusNotFound, true
 		}
-		return operation{}, refuse(status, "the operation %s is not offered under this URL", op)
+		return operation{}, r
 	}
 	if c.r.Method != known.method && (c.r.Method != http.MethodHead || known.method != http.MethodGet) {
 		allow := known.method

@@ -81,6 +81,7 @@ type Server struct {
 	passwords  passwords
 	bags       bags
 	attempts   attempts
+	revoking   attempts // by the secret of a certificate, see [Server.failedRevocation]
 	unfinished unfinished
 	explicit   atomic.Pointer[authorities] // see issuedHere
 	riddles    atomic.Pointer[cmc.Secret]  // see challengeKey

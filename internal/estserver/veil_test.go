@@ -175,7 +175,7 @@ func TestQuotaComesFirst(t *testing.T) {
 	w := newWorld(t, nil, l)
 	w.standing("alice", "p", "*")
 	c := w.basic("alice", "p")
-	ask := asking("a", "a.example").with(est.RevocationChallenge("r")).der(t)
+	ask := asking("a", "a.example").with(est.RevocationChallenge("rrrrrrrrrrrr")).der(t)
 	granted(t, c.post("simpleenroll", ask))
 	defer w.server.Crowd()()
 	refused(t, c.post("simpleenroll", ask), http.StatusTooManyRequests, "1 certificates")
