@@ -15,7 +15,7 @@ func (p *program) caCSR() *cobra.Command {
 	var out, discard string
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "csr [NAME] [--key ALGORITHM] [--out FILE]", Short: "make a key and a CSR, to become an issuer under another authority",
+		Use: "csr {[NAME] [--key KIND] [--organization NAME] [--out FILE] | --discard KEY [--yes]}", Short: "make a key and a CSR, to become an issuer under another authority",
 		Long: `Makes a new key in the server's key store and prints the request that another authority is
 to certify as a CA. The certificate comes back with: chancery ca import
 
@@ -44,8 +44,8 @@ stays in the key directory, under a name that ends in .retired.`,
 			return p.showRequest(made, out)
 		},
 	}
-	cmd.Flags().StringVar(&in.Key, "key", "", "kind of key: ecdsa-p256, ecdsa-p384, rsa-4096, … (default as configured)")
-	cmd.Flags().StringVar(&in.Organization, "organization", "", "organisation in the subject (default as configured)")
+	cmd.Flags().StringVar(&in.Key, "key", "", "`KIND` of key: ecdsa-p256, ecdsa-p384, rsa-4096, … (default as configured)")
+	cmd.Flags().StringVar(&in.Organization, "organization", "", "organisation in the subject, by its `NAME` (default as configured)")
 	cmd.Flags().StringVar(&out, "out", "", "write the CSR to `FILE`")
 	cmd.Flags().StringVar(&discard, "discard", "", "put the `KEY` of an earlier request out of use instead")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before --discard")
@@ -53,10 +53,17 @@ stays in the key directory, under a name that ends in .retired.`,
 }
 
 func (p *program) discardKey(cmd *cobra.Command, key string, yes bool) error {
+	discard := desk.KeyUnwanted{KeyName: key, Check: true}
+	if !yes { // nobody is asked about what cannot be
+		if _, err := call[desk.KeyUnwanted, desk.KeyUnwanted](cmd.Context(), p, "ca.discard", discard); err != nil {
+			return err
+		}
+	}
+	discard.Check = false
 	if err := p.sure(yes, "This puts the key "+key+" out of use: no certificate for it can be imported any more.", key); err != nil {
 		return err
 	}
-	gone, err := call[desk.KeyUnwanted, desk.KeyUnwanted](cmd.Context(), p, "ca.discard", desk.KeyUnwanted{KeyName: key})
+	gone, err := call[desk.KeyUnwanted, desk.KeyUnwanted](cmd.Context(), p, "ca.discard", discard)
 	if err != nil {
 		return err
 	}

@@ -243,6 +243,8 @@ func (d *Desk) request(ctx context.Context, _ admin.Caller, in AuthorityWanted) 
 // KeyUnwanted is the input and the output of ca.discard.
 type KeyUnwanted struct {
 	KeyName string `json:"key_name"` // of ca.csr
+	// Check only says whether it could be: nothing is done.
+	Check bool `json:"check,omitempty"`
 }
 
 // discard puts a key out of use that no authority has: one of a CSR that nobody will
@@ -263,6 +265,9 @@ func (d *Desk) discard(ctx context.Context, _ admin.Caller, in KeyUnwanted) (Key
 			return KeyUnwanted{}, ca.Errorf(ca.NotFound, "there is no key %s; see: chancery keys list", clip(in.KeyName))
 		}
 		return KeyUnwanted{}, err
+	}
+	if in.Check {
+		return in, nil
 	}
 	return in, d.Keys.Retire(ctx, in.KeyName)
 }

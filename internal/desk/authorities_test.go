@@ -44,6 +44,16 @@ func TestDiscardRefuses(t *testing.T) {
 		}
 	}
 	made, _ := do[desk.AuthorityRequest](t, o, "ca.csr", desk.AuthorityWanted{Name: "sub"})
+	for _, name := range []string{list.Authorities[0].KeyName, made.KeyName, "nothere"} { // looking does nothing
+		want := map[string]string{made.KeyName: "", "nothere": string(ca.NotFound)}
+		kindWanted, known := want[name]
+		if !known {
+			kindWanted = string(ca.Conflict)
+		}
+		if _, kind := do[any](t, o, "ca.discard", desk.KeyUnwanted{KeyName: name, Check: true}); kind != kindWanted {
+			t.Errorf("looking at %s: kind %q", name, kind)
+		}
+	}
 	if gone, kind := do[desk.KeyUnwanted](t, o, "ca.discard", desk.KeyUnwanted{KeyName: made.KeyName}); kind != "" || gone.KeyName != made.KeyName {
 		t.Errorf("%+v, %s", gone, kind)
 	}
