@@ -48,6 +48,11 @@ func (d *Device) makeKey(ctx context.Context, s *State, kind est.KeySpec) (crypt
 		if err != nil {
 			return nil, err
 		}
+		if !old && ref.PKCS11 != nil {
+			if err := d.note(ctx, s, ref); err != nil {
+				return nil, err
+			}
+		}
 		key, err := d.tokens.Make(ctx, ref, kind.Name())
 		switch {
 		case err != nil:
@@ -64,9 +69,22 @@ func (d *Device) makeKey(ctx context.Context, s *State, kind est.KeySpec) (crypt
 	}
 }
 
-// plan names the key that is to be made, durably before it is made: one of Made that is
-// nobody's and was never certified, which old says, else a new one, called by the
-// generation that it is for. Where the files of a generation cannot be read, what was made
+// note keeps the name of a key in Made before it is made; but only when its token is open:
+// of one that is not there, or that no PIN opens, there would be nothing to delete.
+func (d *Device) note(ctx context.Context, s *State, ref token.Ref) error {
+	switch _, err := d.tokens.Open(ctx, ref); {
+	case err == nil: // the id of ref is random
+		return &fault.Error{Kind: fault.Ambiguous, Reason: "the token says that it has a key of any id that it is asked for, so a new one could not be told from others"}
+	case !fault.Is(err, fault.Missing):
+		return err
+	}
+	s.Made = append(s.Made, ref.String())
+	return d.save(s)
+}
+
+// plan names the key that is to be made: one of Made that is nobody's and was never
+// certified, which old says, else a new one, called by the generation that it is for. It
+// keeps nothing. Where the files of a generation cannot be read, what was made
 // since the last certificate is none of theirs, and may be taken.
 func (d *Device) plan(s *State, where token.Ref) (ref token.Ref, old bool, err error) {
 	if where.PKCS11 == nil {
@@ -94,8 +112,7 @@ func (d *Device) plan(s *State, where token.Ref) (ref token.Ref, old bool, err e
 	if ref, err = token.Plan(where, label+" "+install.GenerationName(append(numbers, 0)[0]+1)); err != nil {
 		return ref, false, err
 	}
-	s.Made = append(s.Made, ref.String())
-	return ref, false, d.save(s)
+	return ref, false, nil
 }
 
 // free are the keys that were made in tokens and that nothing here names.
