@@ -47,12 +47,6 @@ func (p *program) acmeAccountList() *cobra.Command {
 	return cmd
 }
 
-// paged gives a command that lists the flags for a part of the list.
-func paged(cmd *cobra.Command, limit *int, cursor *string) {
-	cmd.Flags().IntVar(limit, "limit", 0, "at most so many (default 100, up to 1000)")
-	cmd.Flags().StringVar(cursor, "cursor", "", "go on after a page, with what it said")
-}
-
 // more says that a list goes on.
 func more(w io.Writer, next string) {
 	if next != "" {

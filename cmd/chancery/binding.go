@@ -52,7 +52,7 @@ func (p *program) bindingList() *cobra.Command {
 	flags.StringVar(&state, "state", "", "only those that are in this `STATE`: pending, confirmed, refused, expired, ended")
 	flags.StringVar(&in.Customer, "customer", "", "only this customer's, by `ID`")
 	flags.StringVar(&account, "account", "", "only this account's, by `ID` or URL")
-	flags.IntVar(&in.Limit, "limit", 100, "`NUMBER` of bindings at most, up to 1000")
+	limited(cmd, &in.Limit)
 	return cmd
 }
 

@@ -33,13 +33,12 @@ func (p *program) certList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Name, "name", "", "only those with exactly this `NAME`")
-	f.StringVar(&in.Profile, "profile", "", "only of this profile")
+	f.StringVar(&in.Profile, "profile", "", "only of this `PROFILE`")
 	f.StringVar(&in.Account, "account", "", "only of this ACME account (`ID` or URL)")
 	f.StringVar(&in.Issuer, "issuer", "", "only of this issuer (`ID`, see ca list)")
-	f.StringVar(&in.State, "state", "", "valid, expired, revoked or pending")
+	f.StringVar(&in.State, "state", "", "only those in this `STATE`: valid, expired, revoked or pending")
 	f.StringVar(&before, "ends-before", "", "only those that end before this `TIME`: 2027-01-31, an RFC 3339 time, or 30d from now")
-	f.IntVar(&in.Limit, "limit", 0, "at most so many (default 100)")
-	f.StringVar(&in.Cursor, "cursor", "", "go on after a page, with what it said")
+	paged(cmd, &in.Limit, &in.Cursor)
 	return cmd
 }
 

@@ -45,8 +45,7 @@ or shows one with the request, its secrets blanked.`,
 	flags.StringVar((*string)(&in.State), "state", string(estserver.Undecided), "those in this `STATE`: pending, approved, refused")
 	flags.BoolVar(&all, "all", false, "those in any state")
 	flags.StringVar(&label, "label", "", "those under this `LABEL`; \"\" is no label")
-	flags.IntVar(&in.Limit, "limit", 100, "`NUMBER` of requests at most, up to 1000")
-	flags.StringVar(&in.Cursor, "cursor", "", "go on at this `CURSOR`, from the end of the list before")
+	paged(cmd, &in.Limit, &in.Cursor)
 	return cmd
 }
 

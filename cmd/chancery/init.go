@@ -43,8 +43,8 @@ later.`,
 	}
 	cmd.Flags().StringSliceVar(&f.domains, "domain", nil, "certify names below this `DOMAIN` only; may be repeated")
 	cmd.Flags().StringVar(&f.organization, "organization", "", "organisation in the names of root and issuer")
-	cmd.Flags().StringVar(&f.rootKey, "root-key", "", "kind of the root's key: ecdsa-p384, ecdsa-p256, ed25519, rsa-4096, …")
-	cmd.Flags().StringVar(&f.issuerKey, "issuer-key", "", "kind of the issuer's key")
+	cmd.Flags().StringVar(&f.rootKey, "root-key", "", "`KIND` of the root's key: ecdsa-p384, ecdsa-p256, ed25519, rsa-4096, …")
+	cmd.Flags().StringVar(&f.issuerKey, "issuer-key", "", "`KIND` of the issuer's key")
 	return cmd
 }
 

@@ -71,7 +71,7 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.data, "data", "", "data `DIR`: keys, database, admin socket")
 	flags.StringVar(&p.config, "config", "", "configuration `FILE` (TOML)")
 	flags.BoolVar(&p.json, "json", false, "answer in JSON")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd: cmd, text: err.Error()} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd: cmd, text: flagText(err)} })
 	root.AddGroup(&cobra.Group{ID: "client", Title: "The client:"}, &cobra.Group{ID: "server", Title: "The authority:"})
 	for id, commands := range map[string][]*cobra.Command{
 		"client": {p.discover(), p.get(), p.renew(), p.agent(), p.account(), p.revoke(), p.forget()},
