@@ -51,7 +51,7 @@ A symmetric key is kept encrypted; who has the database has not the key.`,
 				return err
 			}
 			return p.show(k, func(w io.Writer) {
-				pairs(w, [2]string{"kind", string(k.Kind)}, [2]string{"id", k.ID}, [2]string{"key", k.Key}, [2]string{"comment", k.Comment})
+				pairs(w, [2]string{"kind", string(k.Kind)}, [2]string{"id", k.ID}, [2]string{"as text", k.Text}, [2]string{"key", k.Key}, [2]string{"comment", k.Comment})
 			})
 		},
 	}
@@ -93,9 +93,9 @@ func (p *program) estKeyList() *cobra.Command {
 					fmt.Fprintln(w, "There are no registered keys.")
 					return
 				}
-				fmt.Fprintln(w, "KIND\tID\tCREATED\tKEY\tCOMMENT")
+				fmt.Fprintln(w, "KIND\tID\tTEXT\tCREATED\tKEY\tCOMMENT")
 				for _, k := range all.Keys {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Kind, k.ID, day(k.Created), k.Key, orDash(k.Comment))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Kind, k.ID, orDash(k.Text), day(k.Created), k.Key, orDash(k.Comment))
 				}
 			})
 		},
