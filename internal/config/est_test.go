@@ -148,17 +148,20 @@ func TestESTBad(t *testing.T) {
 
 func TestESTOddities(t *testing.T) {
 	for text, key := range map[string]string{
-		"[[est.label]]\nnames = ['own', 'uri:*', 'CN=*']":                       "est.label[1].names",
-		"[[est.label]]\nnames = ['hardware-module:*']":                          "est.label[1].names",
-		"[[est.label]]\nnames = ['0.0.0.0/0']":                                  "est.label[1].names",
-		"[[est.label]]\nnames = ['ip:::/0']":                                    "est.label[1].names",
-		"[[est.label]]\nsha1_cmc = true":                                        "est.label[1].sha1_cmc",
-		"[[est.label]]\noperations = ['serverkeygen']\nkeys_weak_cipher = true": "est.label[1].keys_weak_cipher",
-		"[[est.label]]\nnames = ['*']":                                          "est.label[1].names",
-		"listen.est_terminator = '/s'":                                          "listen.est_terminator",
-		"listen.est_newest = '1.2'":                                             "listen.est_newest",
-		"listen.est_terminator = '/s'\n[[est.label]]\naccept = ['srp']":         "listen.est_terminator",
-		"[[est.maker]]\nname='m'\nroots='r'\nrevocation = 'none'":               "est.maker[1].revocation",
+		"[[est.label]]\nnames = ['own', 'uri:*', 'CN=*']":                        "est.label[1].names",
+		"[[est.label]]\nnames = ['hardware-module:*']":                           "est.label[1].names",
+		"[[est.label]]\nnames = ['0.0.0.0/0']":                                   "est.label[1].names",
+		"[[est.label]]\nnames = ['ip:::/0']":                                     "est.label[1].names",
+		"[[est.label]]\nsha1_cmc = true":                                         "est.label[1].sha1_cmc",
+		"[[est.label]]\noperations = ['serverkeygen']\nkeys_weak_cipher = true":  "est.label[1].keys_weak_cipher",
+		"[[est.label]]\nnames = ['*']":                                           "est.label[1].names",
+		"[[est.label]]\naccept = ['one-time']\nnames = ['{serial}.iot.example']": "est.label[1].names",
+		"[[est.label]]\naccept = ['password']\nnames = ['own', 'CN={cn}']":       "est.label[1].names",
+		"[[est.label]]\naccept = ['certificate']\nnames = ['{user}.example']":    "est.label[1].names",
+		"listen.est_terminator = '/s'":                                           "listen.est_terminator",
+		"listen.est_newest = '1.2'":                                              "listen.est_newest",
+		"listen.est_terminator = '/s'\n[[est.label]]\naccept = ['srp']":          "listen.est_terminator",
+		"[[est.maker]]\nname='m'\nroots='r'\nrevocation = 'none'":                "est.maker[1].revocation",
 	} {
 		_, warnings, err := parse(text)
 		if err != nil || len(warnings) != 1 || warnings[0].Key != key {
@@ -166,6 +169,9 @@ func TestESTOddities(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
+		"names = ['{serial}.iot.example', '{cn}.example', '{user}.example']", // by the usual ways
+		"accept = ['certificate+one-time']\nnames = ['{serial}.example', '{user}.example']",
+		"accept = ['one-time']\nnames = ['{user}.example']",
 		"names = ['*.iot.example', 'uri:urn:dev:*', '10.0.0.0/8', 'CN=*', 'ip:{cn}', 'own']", // some names
 		"names = ['*', 'uri:*']\nmanual = true",                                              // a person looks at them
 	} {

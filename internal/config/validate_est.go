@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -252,6 +253,30 @@ func widest(patterns []string) (kind string, wide bool) {
 	return kind, wide
 }
 
+// unknownField tells of a pattern with a field that no way of the label can fill, so that
+// it lets nothing pass; "" when there is none.
+func unknownField(l Label) string {
+	if len(l.Accept) == 0 {
+		return "" // the usual ways know all fields
+	}
+	certificate, user := false, false
+	for _, way := range l.Accept {
+		for _, means := range strings.Split(way, "+") {
+			isCertificate := means == "certificate" || means == "maker"
+			certificate, user = certificate || isCertificate, user || !isCertificate
+		}
+	}
+	for _, p := range l.Names {
+		switch {
+		case !certificate && (strings.Contains(p, "{serial}") || strings.Contains(p, "{cn}")):
+			return fmt.Sprintf("%q lets nothing pass: {serial} and {cn} are of the client's certificate, and no way of accept has one; {user} is the user's name", p)
+		case !user && strings.Contains(p, "{user}"):
+			return fmt.Sprintf("%q lets nothing pass: {user} is the name of a user, and no way of accept has one; {serial} and {cn} are of the client's certificate", p)
+		}
+	}
+	return ""
+}
+
 // estOddities are settings of EST that are allowed and seldom meant.
 func (c *Config) estOddities(warn func(key, text string)) {
 	srp := false
@@ -268,6 +293,9 @@ func (c *Config) estOddities(warn func(key, text string)) {
 		}
 		if kind, wide := widest(l.Names); wide && !l.Manual {
 			warn(key+".names", "lets every client have every "+kind)
+		}
+		if text := unknownField(l); text != "" {
+			warn(key+".names", text)
 		}
 	}
 	if c.Listen.ESTTerminator != "" && !srp {

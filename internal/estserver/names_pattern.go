@@ -1,6 +1,7 @@
 package estserver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -97,7 +98,34 @@ func parsePattern(text string) (pattern, error) {
 	if p.means == ca.TypeDNS && strings.ContainsAny(bare, ":=/") {
 		return p, fmt.Errorf("the pattern %q is no host name, and begins with no kind of names or attribute that is known; there are %s, and %s", text, kindWords(), strings.Join(attributeWords, "=, ")+"=")
 	}
+	if err := p.possible(); err != nil {
+		return p, fmt.Errorf("the pattern %.80q can let nothing pass: %w", text, err)
+	}
 	return p, nil
+}
+
+// possible tells why no name can fit the pattern; nil: one can. Of the kinds without a form of their own it says nothing.
+func (p pattern) possible() (err error) {
+	if p.network.IsValid() || !slices.Contains([]ca.IdentifierType{ca.TypeDNS, ca.TypeEmail, ca.TypeIP}, p.means) {
+		return nil
+	}
+	if p.means == ca.TypeIP && strings.ContainsAny(p.text, "*{") {
+		return nil // a glob of an address's text, or an address that a client has
+	}
+	for _, star := range []string{"x", "x@x", "xxxx"} { // what a star or a field may stand for
+		made := p.text
+		for _, open := range append([]string{"xn--*", "*"}, patternFields...) {
+			made = strings.ReplaceAll(made, open, star)
+		}
+		if _, err = ca.ParseIdentifier(string(p.means), made); err == nil {
+			return nil
+		}
+	}
+	if p.means == ca.TypeDNS {
+		return fmt.Errorf("it is no host name (letters, digits and hyphens, with dots between; international names in their xn-- form); for a common name write \"CN=%.80s\"", p.text)
+	}
+	told, _ := errors.AsType[*ca.Error](err)
+	return errors.New(told.Detail)
 }
 
 // kindWords lists the kinds for messages.

@@ -143,10 +143,18 @@ func TestAttributePatterns(t *testing.T) {
 			t.Errorf("%q lets %s=%q pass: %v", test.pattern, test.word, test.value, got)
 		}
 	}
-	for _, bad := range []string{"", "CN=", "uri:", "a*b*c", "{name}.example", "a}b", "192.0.2.0/99", "host/24", "otherName:*", "OTHER=*", "dns:a:b", "rid:1.2", strings.Repeat("a", 600)} {
+	for _, bad := range []string{"", "CN=", "uri:", "a*b*c", "{name}.example", "a}b", "192.0.2.0/99", "host/24", "otherName:*", "OTHER=*", "dns:a:b", "rid:1.2", "x y", "a b.example", "dns:x y", "a_b.example", ".iot.example", "a..example", "gw.example.", "bänk.example", "-*.example", "gw.7", "ip:gw", "email:x", "x y@example", strings.Repeat("a", 600)} {
 		if _, err := parsePattern(bad); err == nil {
 			t.Errorf("%.40q is a pattern", bad)
 		}
+	}
+	for _, good := range []string{"a*--b.example", "xn--*.example", "*.xn--bnk-qla.example", "gw", "{cn}", "{cn}.{user}", "*{serial}.example", "ip:*", "ip:{cn}", "email:*", "email:{cn}", "*@example", "boss@*", "2001:db8::1", "permanent-identifier:a b", "CN=x y", "O=Müller & Co"} {
+		if _, err := parsePattern(good); err != nil {
+			t.Errorf("%q is no pattern: %v", good, err)
+		}
+	}
+	if _, err := parsePattern("x y"); err == nil || !strings.Contains(err.Error(), "CN=x y") {
+		t.Errorf("what to write instead is not said: %v", err)
 	}
 }
 
