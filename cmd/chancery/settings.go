@@ -105,9 +105,7 @@ func (p *program) checkMore(ctx context.Context, c *config.Config) (secrets []st
 // estConcerns is what EST clients will stumble over: by what the files say, and by what
 // the running server knows, which may be the same.
 func (p *program) estConcerns(ctx context.Context, c *config.Config) (list []config.Warning) {
-	for _, text := range daemon.Warnings(c, time.Now()) {
-		list = append(list, config.Warning{Key: "est.certificate", Text: text})
-	}
+	list = daemon.Warnings(c, time.Now())
 	for _, w := range p.estWarnings(ctx, c) {
 		if !slices.ContainsFunc(list, func(known config.Warning) bool { return known.Text == w.Text }) {
 			list = append(list, w)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/internal/config"
+	"chancery/internal/estserver"
 	"chancery/internal/owned"
 )
 
@@ -84,15 +85,27 @@ func (f *foreignCertificate) concerns(base string, now time.Time) []string {
 
 // Warnings tells what clients will stumble over in a configuration that is otherwise
 // good, as far as the files that it names say. Those that cannot be read are [Check]'s.
-func Warnings(c *config.Config, now time.Time) []string {
+func Warnings(c *config.Config, now time.Time) []config.Warning {
 	if !c.EST.Enabled {
 		return nil
 	}
-	f, err := readForeign(c.EST)
-	if err != nil {
-		return nil
+	var all []config.Warning
+	if f, err := readForeign(c.EST); err == nil {
+		for _, text := range f.concerns(c.URL.Base, now) {
+			all = append(all, config.Warning{Key: "est.certificate", Text: text})
+		}
 	}
-	return f.concerns(c.URL.Base, now)
+	profiles, err := loadProfiles(c.Profiles)
+	if err != nil {
+		return all
+	}
+	for i, l := range c.ESTLabels() {
+		one := estserver.Label{Name: l.Name, Profile: l.Profile, Names: l.Names, Manual: l.Manual}
+		if text := one.OpenCommonName(profiles[l.Profile]); text != "" {
+			all = append(all, config.Warning{Key: fmt.Sprintf("est.label[%d].names", i+1), Text: text})
+		}
+	}
+	return all
 }
 
 // The extensions by which a client says which authorities it trusts: trusted_ca_keys

@@ -67,6 +67,9 @@ func (s *Server) Warnings(ctx context.Context) []string {
 		all = append(all, fmt.Sprintf("%d passwords have no form for HTTP Digest, as they were made before est.digest was set or under another est.realm: with them nobody can log in who waits for our challenge; make them anew (est user list and est otp list show which)", n))
 	}
 	for _, l := range s.Labels {
+		if text := l.OpenCommonName(s.Authority.Profiles[l.Profile]); text != "" {
+			all = append(all, text)
+		}
 		der, err := s.bag(&l, s.Clock())
 		if err == nil && len(der)*65/48 > record {
 			all = append(all, fmt.Sprintf("cacerts of the EST label %s has %d octets, more than a TLS record holds: clients that read once, strongSwan among them, fail; retire issuers that are not needed", &l, len(der)*65/48))

@@ -3,6 +3,7 @@ package estserver
 import (
 	"cmp"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -123,6 +124,21 @@ func (l *Label) String() string {
 		return "(none)"
 	}
 	return l.Name
+}
+
+// serverAuth is id-kp-serverAuth (RFC 5280 §4.2.1.12).
+var serverAuth = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1}
+
+// OpenCommonName warns of "CN=*" where certificates are servers' and no person looks at
+// what is asked for; "" where there is nothing to warn of. The profile is the label's, nil:
+// there is none. What is nearly a host name the core refuses, and programs differ in what
+// they read as one.
+func (l *Label) OpenCommonName(p *ca.Profile) string {
+	if p == nil || l.Manual || !slices.Contains(l.Names, "CN=*") ||
+		!slices.ContainsFunc(p.Demands().ExtKeyUsage, serverAuth.Equal) {
+		return ""
+	}
+	return fmt.Sprintf("the EST label %s lets every common name pass (CN=*) in certificates for servers (the profile %s has server-auth), and old programs take a common name for a host: say which, as CN={serial} or CN=pump-*, or use a profile without server-auth", l, l.Profile)
 }
 
 // complete fills in what is left out.
