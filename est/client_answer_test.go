@@ -149,7 +149,7 @@ func TestErrorsInWords(t *testing.T) {
 		{400, "application/xml", `<?xml version="1.0" encoding="ISO-8859-1"?><PKIException><ClassName>x.Y</ClassName><Message>Bad &amp; worse</Message></PKIException>`, "x.Y; Bad & worse"},
 		{502, "text/html", "<html><head><style>p{}</style><title>502 Bad Gateway</title></head><body><p>nginx<br></body>", "502 Bad Gateway; nginx"},
 		{401 + 2, "application/pkcs7-mime; smime-type=CMC-response", "MAA=", ""},
-		{503, "text/plain", strings.Repeat("x", 3000), strings.Repeat("x", wordsMax) + "…"},
+		{503, "text/plain", strings.Repeat("x", 3000), strings.Repeat("x", 500) + "…"},
 	} {
 		s := open(t, nil)
 		s.handler[SimpleEnroll] = func(w http.ResponseWriter, _ *http.Request) {
@@ -182,6 +182,10 @@ func TestNotOffered(t *testing.T) {
 
 // What a server sends is bounded, whatever it says of the length, and so is the time.
 func TestAnswersAreBounded(t *testing.T) {
+	said := map[string]string{
+		"a long head": "the head of the server's answer has more than 64 KiB", "no HTTP": "the server's answer is not HTTP: ",
+		"no header": "a header that HTTP does not allow", "half a head": "the server's answer broke off in its head",
+	}
 	for name, write := range map[string]func(net.Conn){
 		"a long head":      func(c net.Conn) { fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX: %s\r\n\r\n", strings.Repeat("x", headMax)) },
 		"endless interims": func(c net.Conn) { fmt.Fprint(c, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000)) },
@@ -192,6 +196,8 @@ func TestAnswersAreBounded(t *testing.T) {
 		"an endless body":  func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\n"); _, _ = c.Write(make([]byte, bodyMax*3)) },
 		"a body cut short": func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc") },
 		"no HTTP":          func(c net.Conn) { fmt.Fprint(c, "220 mail.example ESMTP\r\n") },
+		"no header":        func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\nno header\r\n\r\n") },
+		"half a head":      func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 200 OK\r\nX: y\r\n") },
 		"nothing":          func(net.Conn) {},
 		"compression": func(c net.Conn) {
 			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")
@@ -223,7 +229,10 @@ func TestAnswersAreBounded(t *testing.T) {
 			}
 			got, err := s.client(t, nil).Enroll(t.Context(), device(t))
 			if err == nil {
-				t.Errorf("taken: %+v", got)
+				t.Fatalf("taken: %+v", got)
+			}
+			if !strings.Contains(err.Error(), said[name]) {
+				t.Errorf("nothing of %q in %v", said[name], err)
 			}
 			if n := len(s.visited()); n != 1 {
 				t.Errorf("asked %d times: a request that may have arrived is not repeated", n)

@@ -170,8 +170,9 @@ func waitOf(h http.Header, now time.Time) time.Duration {
 	return min(max(after, retryLeast), retryMost)
 }
 
-// wordsMax is the longest text of a server that is kept.
-const wordsMax = 2000
+// wordsMax is the longest text of a server that is kept, in octets: a few lines of a
+// terminal, and enough to say what is wrong.
+const wordsMax = 500
 
 // words makes a sentence of an error's body: plain text as it is, the strings of JSON,
 // and the text of XML and HTML (RFC 8951 §5 has servers say text/plain; some do not).

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strings"
 	"time"
@@ -137,12 +138,27 @@ func (l *line) exchange(ctx context.Context, timeout time.Duration, q *http.Requ
 	return answer, false, err
 }
 
+// unread says why the head of an answer could not be read.
+func (l *line) unread(err error) error {
+	var form textproto.ProtocolError
+	_, network := errors.AsType[net.Error](err)
+	switch {
+	case errors.As(err, &form):
+		return fmt.Errorf("the server's answer has a header that HTTP does not allow: %w", err)
+	case l.limit.N <= 0:
+		return fmt.Errorf("the head of the server's answer has more than %d KiB: %w", headMax>>10, err)
+	case network || errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the server's answer broke off in its head: %w", err)
+	}
+	return fmt.Errorf("the server's answer is not HTTP: %w", err)
+}
+
 // read reads one answer; interim ones (1xx) are passed over.
 func (l *line) read(q *http.Request) (*reply, error) {
 	for range 10 {
 		response, err := http.ReadResponse(l.in, q)
 		if err != nil {
-			return nil, fmt.Errorf("the server's answer is not HTTP, or its head has more than %d KiB: %w", headMax>>10, err)
+			return nil, l.unread(err)
 		}
 		if response.StatusCode >= 100 && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
 			continue

@@ -93,7 +93,7 @@ func (f *estFlags) addServer(cmd *cobra.Command) {
 		textFlag{&f.label, "label", "`LABEL` of the server's path, if it has several"},
 		textFlag{&f.fingerprint, "fingerprint", "of the CA's root: sha256:`HEX` or sha512:HEX; otherwise you are asked"},
 		textFlag{&f.anchors, "anchors", "PEM `FILE` with the CA's roots, if there is one: explicit trust anchors"},
-		textFlag{&f.implicit, "implicit", "implicit trust anchors: `system`, or a PEM file; they are used until the CA's own are known"},
+		textFlag{&f.implicit, "implicit", "implicit trust `ANCHORS`: the word system, or a PEM file; they are used until the CA's own are known"},
 		textFlag{&f.anchorsOut, "anchors-out", "write the CA's roots to this PEM `FILE`, for other programs, whenever they change"},
 		textFlag{&f.maxTLS, "tls-max", "1.2: for servers whose proof of possession breaks under TLS `VERSION` 1.3"},
 	)
@@ -123,7 +123,7 @@ func (f *estFlags) addWanted(cmd *cobra.Command) {
 		textFlag{&f.mac, "mac", "MAC `ADDRESS`, where the server wants to be told it"},
 		textFlag{&f.unit, "unstructured-name", "what the device calls itself, where the server wants to be told it: `TEXT`"},
 		textFlag{&f.keyType, "key-type", "`KIND` of the key: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096, ed25519 (default the server's wish)"},
-		textFlag{&f.linking, "linking", "where the request is tied to its TLS connection: challenge, identity or `never` (for servers that read the challenge password as a secret)"},
+		textFlag{&f.linking, "linking", "`WHERE` the request is tied to its TLS connection: challenge, identity or never (for servers that read the challenge password as a secret)"},
 	)
 	flags.BoolVar(&f.accept, "accept-changed", false, "take a certificate that lacks names that were asked for")
 	f.addPlaces(cmd)

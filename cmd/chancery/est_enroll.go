@@ -123,7 +123,7 @@ with the same names unless --new-name or --new-subject ask the server to change 
 	flags.BoolVar(&f.accept, "accept-changed", false, "take a certificate that lacks names that were asked for")
 	flags.StringArrayVar(&f.newNames, "new-name", nil, "ask for this `NAME` instead of those in the certificate; may be repeated")
 	estTexts(cmd, textFlag{&f.newSubject, "new-subject", "ask for this `SUBJECT` instead of the certificate's"},
-		textFlag{&f.keyType, "key-type", "`KIND` of the new key"}, textFlag{&f.linking, "linking", "challenge, identity or `never`"})
+		textFlag{&f.keyType, "key-type", "`KIND` of the new key"}, textFlag{&f.linking, "linking", "`WHERE` the request is tied to its TLS connection: challenge, identity or never"})
 	return cmd
 }
 

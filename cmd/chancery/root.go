@@ -71,6 +71,8 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.data, "data", "", "data `DIR`: keys, database, admin socket")
 	flags.StringVar(&p.config, "config", "", "configuration `FILE` (TOML)")
 	flags.BoolVar(&p.json, "json", false, "answer in JSON")
+	// A group's own line says that a command is wanted; cobra's second one says it again.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd: cmd, text: flagText(err)} })
 	root.AddGroup(&cobra.Group{ID: "client", Title: "The client:"}, &cobra.Group{ID: "server", Title: "The authority:"})
 	for id, commands := range map[string][]*cobra.Command{
