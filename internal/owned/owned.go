@@ -236,9 +236,10 @@ func Entries(dir string) error {
 }
 
 // Open opens a file of which the contents decide what this process does, and judges what
-// was opened. Errors are *[Refusal] and the file system's.
+// was opened. A pipe to which nobody writes is not waited for: nothing could interrupt
+// that. Errors are *[Refusal] and the file system's.
 func Open(name string) (*os.File, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -147,4 +148,16 @@ func TestOfAnother(t *testing.T) {
 	refused(t, Entry(at("link")), at("link"), "is a symbolic link of user 54321")
 	_, err = Open(at("file"))
 	refused(t, err, at("file"), "belongs to user 54321")
+}
+
+// TestOpenWaitsForNoPipe: a named pipe in the place of a file, to which nobody writes, is
+// empty.
+func TestOpenWaitsForNoPipe(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := ReadFile(name); err == nil && len(text) > 0 {
+		t.Errorf("read %q", text)
+	}
 }
