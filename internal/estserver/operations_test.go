@@ -90,7 +90,7 @@ func TestUserOperations(t *testing.T) {
 	w := newWorld(t, nil, plainLabel(), estserver.Label{Name: "floor", Profile: "device", Operations: allOperations, Accept: anyWay})
 	o := w.office()
 	made := done[estserver.UserWanted, estserver.CredentialMade](o, "est.user.add", estserver.UserWanted{Grant: estserver.Grant{User: "line", Names: []string{"*.example"}, Labels: []string{""}}})
-	if len(made.Password) != 22 || strings.Contains(fmt.Sprint(made)+fmt.Sprintf("%#v", made), made.Password) {
+	if len(made.Password) != 26 || strings.Contains(fmt.Sprint(made)+fmt.Sprintf("%#v", made), made.Password) {
 		t.Errorf("made %+v", made)
 	}
 	csr := asking("x.example", "x.example").keyed(t).der(t)

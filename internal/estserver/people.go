@@ -3,7 +3,6 @@ package estserver
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"strings"
 	"time"
 	"unicode"
@@ -63,9 +62,7 @@ func (s *Server) addUser(ctx context.Context, caller admin.Caller, in UserWanted
 	out := CredentialMade{User: in.User}
 	password := in.Password
 	if password == "" {
-		var random [16]byte
-		rand.Read(random[:]) // never fails since Go 1.24
-		password = base64.RawURLEncoding.EncodeToString(random[:])
+		password = rand.Text() // nothing that a shell or a client takes for something else
 		out.Password = password
 	}
 	if n := utf8.RuneCountInString(password); n < leastPassword || len(password) > maxPassword || !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl) {

@@ -137,7 +137,11 @@ func (r *Registry) CreateKey(ctx context.Context, o Order) (Key, error) {
 	case k.Algorithm != "" && !slices.Contains([]string{"HS256", "HS384", "HS512"}, k.Algorithm):
 		return Key{}, ca.Errorf(ca.Invalid, "the algorithm is HS256, HS384 or HS512 (RFC 7518 §3.1), or not named")
 	}
-	rand.Read(k.Secret)
+	// In base64url a key that begins with six bits of 62 begins with a hyphen, and the
+	// clients to which it is pasted take it for an option.
+	for rand.Read(k.Secret); k.Secret[0]>>2 == 62; {
+		rand.Read(k.Secret)
+	}
 	k.Sealed = r.Sealer.Seal(k.Secret, purpose(k.ID))
 	made := r.event(event{o.By, "external-key.created", k.ID, map[string]string{"label": k.Label, "customer": k.Customer, "algorithm": k.Algorithm}})
 	if err := r.Store.CreateExternalKey(ctx, k, made); err != nil {

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"chancery/internal/ca"
 	"chancery/internal/registry"
+	"chancery/internal/storetest"
 )
 
 func TestContacts(t *testing.T) {
@@ -357,4 +359,19 @@ func TestOrders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestKeysAreNoOptions: what is pasted behind an option of certbot or lego must not look
+// like one; of 400 keys drawn without care six would.
+func TestKeysAreNoOptions(t *testing.T) {
+	d := newDesk(t, storetest.SQLite(t), nil)
+	for range 400 {
+		k, err := d.CreateKey(t.Context(), registry.Order{Label: "x", By: admin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := base64.RawURLEncoding.EncodeToString(k.Secret); text[0] == '-' || k.ID[0] == '-' {
+			t.Fatal("a key or its identifier begins with a hyphen")
+		}
+	}
 }
