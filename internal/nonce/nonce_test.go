@@ -225,7 +225,8 @@ func TestRingRefuses(t *testing.T) {
 		t.Error("the ring changed")
 	}
 	for _, text := range []string{fmt.Sprint(k), fmt.Sprintf("%+v", k), fmt.Sprintf("%#v", k), k.LogValue().String(), fmt.Sprint([]Key{k})} {
-		if strings.Contains(text, fmt.Sprint(k.Secret[0])+" ") || !strings.Contains(text, "nonce key") {
+		shown := strings.Contains(text, fmt.Sprintf("%d %d", k.Secret[0], k.Secret[1])) || strings.Contains(text, fmt.Sprintf("%#x, %#x", k.Secret[0], k.Secret[1]))
+		if shown || !strings.Contains(text, "nonce key") {
 			t.Errorf("a key prints as %s", text)
 		}
 	}
