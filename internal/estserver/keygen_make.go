@@ -5,13 +5,13 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"math/big"
 	"runtime"
 
+	"chancery/est"
 	"chancery/internal/ca"
 )
 
@@ -43,9 +43,13 @@ func makeKey(ctx context.Context, kind string) (*madeKey, error) {
 	if kind == "rsa" {
 		return makeRSA(ctx)
 	}
-	key, err := makeOther(kind)
+	spec, err := est.ParseKeySpec(kind)
 	if err != nil {
-		return nil, err
+		return nil, ca.Errorf(ca.Internal, "%v", err)
+	}
+	key, err := spec.NewKey()
+	if err != nil {
+		return nil, ca.Errorf(ca.Internal, "%v", err)
 	}
 	return packed(key)
 }
@@ -80,18 +84,6 @@ func makeRSA(ctx context.Context) (*madeKey, error) {
 		go func() { (<-done).key.wipe() }()
 		return nil, ca.Errorf(ca.Unavailable, "the RSA key was not made in time; come back later")
 	}
-}
-
-func makeOther(kind string) (crypto.Signer, error) {
-	curves := map[string]elliptic.Curve{"ecdsa-p256": elliptic.P256(), "ecdsa-p384": elliptic.P384(), "ecdsa-p521": elliptic.P521()}
-	if curve, ok := curves[kind]; ok {
-		return ecdsa.GenerateKey(curve, rand.Reader)
-	}
-	if kind == "ed25519" {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		return key, err
-	}
-	return nil, ca.Errorf(ca.Internal, "no key of the kind %q can be made here", kind)
 }
 
 // packed encodes the key and forgets its numbers.
