@@ -30,8 +30,6 @@ type KeyStore interface {
 	CreateExternalKey(ctx context.Context, k Key, event ca.Event) error
 	// ExternalKey finds by id, kind NotFound.
 	ExternalKey(ctx context.Context, id string) (Key, error)
-	// ExternalKeys gives all keys, newest first.
-	ExternalKeys(ctx context.Context) ([]Key, error)
 	// ExternalKeyPage gives a page of all, newest first, and the next one's cursor, "" at
 	// the end; kind Invalid for a cursor that it did not give.
 	ExternalKeyPage(ctx context.Context, p Page) (keys []Key, next string, err error)
@@ -70,8 +68,6 @@ type CustomerStore interface {
 	CreateCustomer(ctx context.Context, c Customer, event ca.Event) error
 	// Customer finds by id, kind NotFound.
 	Customer(ctx context.Context, id string) (Customer, error)
-	// Customers gives all, newest first.
-	Customers(ctx context.Context) ([]Customer, error)
 	// CustomerPage gives a page of all as ExternalKeyPage does.
 	CustomerPage(ctx context.Context, p Page) (found []Customer, next string, err error)
 	// SetSuspended suspends, or with a zero time ends that; kind Conflict when it is so.

@@ -40,12 +40,6 @@ func (s *Store) ExternalKey(ctx context.Context, id string) (registry.Key, error
 	return found[0], nil
 }
 
-// ExternalKeys implements [registry.KeyStore].
-func (s *Store) ExternalKeys(ctx context.Context) ([]registry.Key, error) {
-	found, err := s.externalKeys(ctx, ` ORDER BY k.created DESC`)
-	return found, refuse(err)
-}
-
 func (s *Store) externalKeys(ctx context.Context, where string, args ...any) ([]registry.Key, error) {
 	var found []registry.Key
 	query := `SELECT ` + keyColumns + ` FROM external_keys k LEFT JOIN customers c ON c.id = k.customer` + where

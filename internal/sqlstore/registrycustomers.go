@@ -54,12 +54,6 @@ func (s *Store) Customer(ctx context.Context, id string) (registry.Customer, err
 	return found[0], nil
 }
 
-// Customers implements [registry.CustomerStore].
-func (s *Store) Customers(ctx context.Context) ([]registry.Customer, error) {
-	found, err := s.customers(ctx, ``)
-	return found, refuse(err)
-}
-
 // customers reads customers, newest first, with three questions however many
 // they are.
 func (s *Store) customers(ctx context.Context, where string, args ...any) ([]registry.Customer, error) {

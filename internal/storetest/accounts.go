@@ -285,9 +285,9 @@ func externalKeys(ctx context.Context, t *testing.T, s AccountsStore) {
 	if _, err := s.ExternalKey(ctx, "nothing"); ca.KindOf(err) != ca.NotFound {
 		t.Errorf("an unknown key gave %v", err)
 	}
-	all, err := s.ExternalKeys(ctx)
+	all, _, err := s.ExternalKeyPage(ctx, registry.Page{Limit: 1000})
 	if err != nil || !slices.ContainsFunc(all, func(o registry.Key) bool { return o.ID == k.ID }) {
-		t.Errorf("ExternalKeys gave %v, %v", all, err)
+		t.Errorf("the page gave %v, %v", all, err)
 	}
 	event := func() ca.Event { return k.By.Event(base, "external-key.withdrawn", k.ID) }
 	if err := s.WithdrawExternalKey(ctx, k.ID, base, event()); err != nil {

@@ -158,7 +158,7 @@ func customersApart(ctx context.Context, t *testing.T, s AccountsStore) {
 			}
 		}
 	}
-	all, err := s.Customers(ctx)
+	all, _, err := s.CustomerPage(ctx, registry.Page{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
