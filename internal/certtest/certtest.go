@@ -1,4 +1,4 @@
-// Package certtest gives tests of EST's client side what their servers are made of: keys,
+// Package certtest gives tests of EST what their servers and devices are made of: keys,
 // authorities and HTTPS servers on loopback that request a client's certificate. What a
 // server answers is each test's own. It imports nothing of ours, so that every package's
 // tests can use it, also from inside.

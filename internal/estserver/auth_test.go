@@ -18,6 +18,7 @@ import (
 	"chancery/est"
 	"chancery/internal/anchors"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 	"chancery/internal/limit"
 )
@@ -237,7 +238,7 @@ func TestCertificatesThatDoNotCount(t *testing.T) {
 // impostor is a certificate by an authority that only has the name of ours.
 func (w *world) impostor(cn string) *holder {
 	w.t.Helper()
-	return w.signed(cn, newKey(w.t))
+	return w.signed(cn, certtest.Key(w.t))
 }
 
 // forged is a certificate that somebody made with our authority's key, past the core.
@@ -252,7 +253,7 @@ func (w *world) forged(cn string) *holder {
 
 func (w *world) signed(cn string, key crypto.Signer) *holder {
 	w.t.Helper()
-	ours, own := parse(w.t, w.authority.Issuers().Line(ca.DefaultLine, w.now()).Certs[0]), newKey(w.t)
+	ours, own := parse(w.t, w.authority.Issuers().Line(ca.DefaultLine, w.now()).Certs[0]), certtest.Key(w.t)
 	issuer := &x509.Certificate{RawSubject: ours.RawSubject, SubjectKeyId: ours.SubjectKeyId, PublicKey: key.Public()}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: cn},
 		NotBefore: w.now().Add(-time.Hour), NotAfter: w.now().Add(time.Hour)}, issuer, own.Public(), key)

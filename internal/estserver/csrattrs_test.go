@@ -17,6 +17,7 @@ import (
 
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -102,7 +103,7 @@ func obey(t testing.TB, wanted est.Wanted, r est.Request) []byte {
 	if err := wanted.Apply(&r); err != nil {
 		t.Fatal(err)
 	}
-	var key crypto.Signer = newKey(t)
+	var key crypto.Signer = certtest.Key(t)
 	if wanted.Key != "" {
 		key = keyOf(t, wanted.Key)
 	}
@@ -120,7 +121,7 @@ func keyOf(t testing.TB, kind string) crypto.Signer {
 	var err error
 	switch kind {
 	case "ecdsa-p256":
-		key = newKey(t)
+		key = certtest.Key(t)
 	case "ecdsa-p384":
 		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case "ecdsa-p521":

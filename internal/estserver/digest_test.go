@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -211,7 +212,7 @@ func TestDigestOfManyOneTime(t *testing.T) {
 	}
 	for i := range 20 {
 		k := w.add(estserver.Credential{OneTime: true, Digest: estserver.OneTimeDigest(fmt.Sprint("spent", i))})
-		key := newKey(t)
+		key := certtest.Key(t)
 		if _, err := w.authority.Issue(t.Context(), ca.Request{ID: estserver.OneTimeRequest(k.ID), By: ca.Principal{Room: "est", ID: "one-time:" + k.ID},
 			Key: key.Public(), Subject: ca.Subject{CommonName: k.ID}, Profile: "device"}); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chancery/est"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -44,7 +45,7 @@ func TestFullCMCOwnClient(t *testing.T) {
 	w := newCMCWorld(t, cmcLabel(func(l *estserver.Label) { l.RequireLinking = true }), manual, free)
 	w.shares("alice", "correct horse", "*.alice.example")
 	order := func(name string) est.Enrolment {
-		return est.Enrolment{Key: newKey(t), Request: est.Request{SubjectName: pkix.Name{CommonName: name}, DNSNames: []string{name}}}
+		return est.Enrolment{Key: certtest.Key(t), Request: est.Request{SubjectName: pkix.Name{CommonName: name}, DNSNames: []string{name}}}
 	}
 	proof := &est.Proof{Name: "alice", Secret: "correct horse"}
 	for name, f := range map[string]est.Full{

@@ -12,6 +12,7 @@ import (
 
 	"chancery/cms"
 	"chancery/cms/cmc"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 	"chancery/internal/limit"
 )
@@ -106,7 +107,7 @@ func TestLongKeysBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := w.maker.device(t, pkix.Name{CommonName: "dev1"}, nil)
-	key := newKey(t)
+	key := certtest.Key(t)
 	l := newLetter(t).numbered()
 	ask := asking("dev1")
 	ask.key = key

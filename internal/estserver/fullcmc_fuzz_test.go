@@ -11,6 +11,7 @@ import (
 	"chancery/cms"
 	"chancery/cms/cmc"
 	"chancery/est"
+	"chancery/internal/certtest"
 )
 
 // FuzzFullCMC: whatever is sent is answered, never as a fault of ours, and nothing that
@@ -18,7 +19,7 @@ import (
 func FuzzFullCMC(f *testing.F) {
 	l := newLetter(f, cmc.DataReturn("x"), cmc.QueryPending("y"), cmc.RegInfo("z")).numbered()
 	k := asking("a", "a.iot.example")
-	k.key = newKey(f)
+	k.key = certtest.Key(f)
 	l.pkcs10(k)
 	l.crmf(k, nil)
 	l.byKey(k.key)

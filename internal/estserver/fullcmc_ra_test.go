@@ -8,6 +8,7 @@ import (
 	"chancery/cms"
 	"chancery/cms/cmc"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -22,7 +23,7 @@ func raWorld(t *testing.T) (w *cmcWorld, ra, device *holder) {
 // §6.8, RFC 6402 §2.5).
 func TestFullCMCByRA(t *testing.T) {
 	w, ra, device := raWorld(t)
-	key := newKey(t)
+	key := certtest.Key(t)
 	client := func() *letter {
 		l := newLetter(t).numbered()
 		k := asking("", "client.iot.example")
@@ -68,7 +69,7 @@ func TestFullCMCByRA(t *testing.T) {
 	// From anybody else it is worth nothing.
 	wrap(device, all).refused(http.StatusBadRequest, cmc.BadRequest)
 	// Nor does an RA get what it may not ask for.
-	key = newKey(t)
+	key = certtest.Key(t)
 	l := newLetter(t)
 	k := asking("", "elsewhere.example")
 	k.key = key

@@ -17,6 +17,7 @@ import (
 	"chancery/cms/cmc"
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -202,7 +203,7 @@ func TestFullCMCSecrets(t *testing.T) {
 	send("fullcmc", func(l *letter, k crypto.Signer) {
 		l.wrap.Signers = []cms.Signing{{NoSignature: true, KeyID: []byte{1}}}
 	}).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
-	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(newKey(t)).proving("alice", "correct horse") }).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
+	send("fullcmc", func(l *letter, k crypto.Signer) { l.byKey(certtest.Key(t)).proving("alice", "correct horse") }).refused(http.StatusBadRequest, cmc.BadMessageCheck, 0)
 	old := func(l *letter, k crypto.Signer) {
 		l.add(cmc.Identification("alice"))
 		requests, err := l.data.RequestBytes()
@@ -362,10 +363,10 @@ func TestFullCMCChallenges(t *testing.T) {
 		"RSA in CRMF": {strong, true, func(l *letter, k wish) cmc.BodyPartID {
 			return l.crmf(k, func(m *cmc.CertReqMsg) { m.POP = &cmc.POP{KeyEncipherment: &cmc.POPPrivKey{Subsequent: &challenge}} })
 		}},
-		"P-256 in CRMF": {newKey(t), false, func(l *letter, k wish) cmc.BodyPartID {
+		"P-256 in CRMF": {certtest.Key(t), false, func(l *letter, k wish) cmc.BodyPartID {
 			return l.crmf(k, func(m *cmc.CertReqMsg) { m.POP = &cmc.POP{KeyAgreement: &cmc.POPPrivKey{Subsequent: &challenge}} })
 		}},
-		"no POP at all": {newKey(t), true, func(l *letter, k wish) cmc.BodyPartID {
+		"no POP at all": {certtest.Key(t), true, func(l *letter, k wish) cmc.BodyPartID {
 			return l.crmf(k, func(*cmc.CertReqMsg) {})
 		}},
 		"no-signature": {another, false, func(l *letter, k wish) cmc.BodyPartID {

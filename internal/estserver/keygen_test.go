@@ -25,6 +25,7 @@ import (
 	"chancery/cms"
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -49,7 +50,7 @@ func contentInfo(t testing.TB, signed []byte) []byte {
 // even when they are broken (RFC 7030 §4.4.1), and the key comes as PKCS #8.
 func TestServerKeyGenPlain(t *testing.T) {
 	w := newKeyWorld(t, nil, keyLabel(nil))
-	key := newKey(t)
+	key := certtest.Key(t)
 	good := like(w.device)
 	good.key = key
 	der := good.der(t)

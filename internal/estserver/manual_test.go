@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -29,7 +30,7 @@ func TestApprovalOfRenewals(t *testing.T) {
 		t.Errorf("%v", d)
 	}
 	rekey := like(own)
-	rekey.key = newKey(t)
+	rekey.key = certtest.Key(t)
 	granted(t, w.client(own).post("simplereenroll", rekey.der(t)))
 	granted(t, w.client(own).post("simpleenroll", rekey.der(t)))
 	w.waits(w.client(own).post("strict/simplereenroll", rekey.der(t)))

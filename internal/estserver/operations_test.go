@@ -26,6 +26,7 @@ import (
 
 	"chancery/internal/admin"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -327,7 +328,7 @@ func TestKeyOperations(t *testing.T) {
 	if err != nil || len(stored.Sealed) == 0 || strings.Contains(string(stored.Sealed), string(secret)) {
 		t.Fatalf("stored %x, %v", stored.Sealed, err)
 	}
-	key := newKey(t)
+	key := certtest.Key(t)
 	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
 		t.Fatal(err)
@@ -409,7 +410,7 @@ func spki(t *testing.T, key crypto.PublicKey) []byte {
 
 func certificateFor(t *testing.T, key crypto.PublicKey, use x509.KeyUsage) string {
 	t.Helper()
-	signer := newKey(t)
+	signer := certtest.Key(t)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "holder"},
 		SubjectKeyId: []byte{1, 2}, KeyUsage: use, NotAfter: time.Now().Add(time.Hour)}, &x509.Certificate{Subject: pkix.Name{CommonName: "i"}}, key, signer)
 	if err != nil {

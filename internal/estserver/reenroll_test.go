@@ -10,6 +10,7 @@ import (
 
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -24,7 +25,7 @@ func TestReenroll(t *testing.T) {
 		t.Errorf("%v", d)
 	}
 	rekey := like(device)
-	rekey.key, rekey.RawSAN, rekey.DNSNames = newKey(t), nil, []string{"a.example", "B.EXAMPLE"} // another order and case
+	rekey.key, rekey.RawSAN, rekey.DNSNames = certtest.Key(t), nil, []string{"a.example", "B.EXAMPLE"} // another order and case
 	cert = granted(t, w.client(device).post("simplereenroll", rekey.der(t)))
 	if d := w.detail(cert); d["change"] != "rekey" || d["renews"] != serial {
 		t.Errorf("%v", d)
@@ -61,7 +62,7 @@ func TestReenrollByName(t *testing.T) {
 	w.standing("alice", "p", "x.example", "CN=x")
 	w.standing("bob", "p", "bob.example")
 	lost := granted(t, w.basic("alice", "p").post("simpleenroll", asking("x", "x.example").der(t)))
-	ask := like(&holder{key: newKey(t), cert: lost})
+	ask := like(&holder{key: certtest.Key(t), cert: lost})
 	cert := granted(t, w.basic("alice", "p").post("simplereenroll", ask.der(t)))
 	if d := w.detail(cert); d["renews"] != string(ca.SerialOf(lost.SerialNumber)) {
 		t.Errorf("%v", d)
@@ -240,7 +241,7 @@ func TestChangeSubjectName(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := like(made).with(a)
-	first.key = newKey(t)
+	first.key = certtest.Key(t)
 	cert = granted(t, w.client(made).post("simpleenroll", first.der(t)))
 	if cert.Subject.CommonName != "new-17" || cert.DNSNames[0] != "d17.new.example" {
 		t.Errorf("%v %v", cert.Subject, cert.DNSNames)

@@ -9,6 +9,7 @@ import (
 
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 )
 
@@ -47,7 +48,7 @@ func TestConfig(t *testing.T) {
 		"pattern":    {func(_ *estserver.Config, l *estserver.Label) { l.Names = []string{"{what}.example"} }, "{what}"},
 		"RAs' names": {func(_ *estserver.Config, l *estserver.Label) { l.RAs = []string{"ra"} }, "registration authorities"},
 		"archive": {func(_ *estserver.Config, l *estserver.Label) {
-			l.ServerKeys.ArchiveTo = certified(t, certificateFor(t, newKey(t).Public(), x509.KeyUsageDigitalSignature))
+			l.ServerKeys.ArchiveTo = certified(t, certificateFor(t, certtest.Key(t).Public(), x509.KeyUsageDigitalSignature))
 		}, "does not allow keyAgreement"},
 		"approval": {func(c *estserver.Config, l *estserver.Label) { l.Profile, l.Manual = "unapprovable", true }, "approval"},
 	} {

@@ -12,6 +12,7 @@ import (
 	"chancery/cms/cmc"
 	"chancery/est"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 	"chancery/internal/sqldb"
 )
@@ -188,7 +189,7 @@ func TestOneTimeRevokesLaterOne(t *testing.T) {
 	mine := w.oneTime("dev", "once")
 	w.oneTime("dev", "another")
 	for _, attempt := range []string{"", ".1", ".19"} {
-		key := newKey(t)
+		key := certtest.Key(t)
 		r, err := w.authority.Issue(t.Context(), ca.Request{ID: estserver.OneTimeRequest(mine.ID) + attempt, By: ca.Principal{Room: "est", ID: ":user:dev"},
 			Key: key.Public(), Subject: ca.Subject{CommonName: mine.ID}, Profile: "device"})
 		if err != nil {

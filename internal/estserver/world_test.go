@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,6 +30,7 @@ import (
 	"chancery/est"
 	"chancery/internal/anchors"
 	"chancery/internal/ca"
+	"chancery/internal/certtest"
 	"chancery/internal/estserver"
 	"chancery/internal/nonce"
 	"chancery/internal/sqldb"
@@ -146,15 +146,6 @@ func (w *world) serve(h http.Handler) *httptest.Server {
 	return front
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 // holder is a key with a certificate for it.
 type holder struct {
 	key  crypto.Signer
@@ -169,7 +160,7 @@ func (h *holder) tls() tls.Certificate {
 // certify has the core issue a certificate as an administrator would.
 func (w *world) certify(profile string, subject ca.Subject, names ...string) *holder {
 	w.t.Helper()
-	key := newKey(w.t)
+	key := certtest.Key(w.t)
 	req := ca.Request{ID: "test:" + ca.NewID(), By: ca.Principal{Room: "admin", ID: "test"}, Key: key.Public(), Subject: subject, Profile: profile}
 	for _, n := range names {
 		id, err := ca.ParseIdentifier("dns", n)
@@ -203,7 +194,7 @@ type maker struct {
 
 func newMaker(t testing.TB) *maker {
 	t.Helper()
-	m := &maker{key: newKey(t)}
+	m := &maker{key: certtest.Key(t)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Acme Device Root"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(20 * 365 * 24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
@@ -219,7 +210,7 @@ func newMaker(t testing.TB) *maker {
 // device makes a device with a certificate for life.
 func (m *maker) device(t *testing.T, subject pkix.Name, edit func(*x509.Certificate)) *holder {
 	t.Helper()
-	key := newKey(t)
+	key := certtest.Key(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: subject, KeyUsage: x509.KeyUsageDigitalSignature,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
@@ -381,7 +372,7 @@ func (w wish) with(a ...cms.Attribute) wish {
 
 // keyed gives the wish the same key however often it is made.
 func (w wish) keyed(t testing.TB) wish {
-	w.key = newKey(t)
+	w.key = certtest.Key(t)
 	return w
 }
 
@@ -389,7 +380,7 @@ func (w wish) der(t testing.TB) []byte {
 	t.Helper()
 	key := w.key
 	if key == nil {
-		key = newKey(t)
+		key = certtest.Key(t)
 	}
 	der, err := w.Sign(key, crypto.SHA256)
 	if err != nil {
